@@ -1,0 +1,2 @@
+//! kstrace: one timeline for perf, ftrace and LTTng.
+pub mod cli;
