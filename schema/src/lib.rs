@@ -21,6 +21,7 @@ mod error;
 mod field;
 mod ids;
 mod loss;
+pub mod merge;
 mod record;
 mod registry;
 mod role;
