@@ -61,6 +61,13 @@ pub trait Source: Send {
         Ok(())
     }
 
+    /// While nothing happens (`idle`), its streams' wake-ups should come with the
+    /// first record; otherwise only when much is waiting. Nothing for a file.
+    fn set_idle(&mut self, idle: bool) -> Result<()> {
+        let _ = idle;
+        Ok(())
+    }
+
     /// Stops recording: what the streams still hold is then all there is.
     fn stop(&mut self) -> Result<()> {
         Ok(())
