@@ -17,6 +17,7 @@
 pub mod builtin;
 mod class;
 mod clock;
+pub mod decode;
 mod error;
 mod field;
 mod ids;
