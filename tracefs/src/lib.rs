@@ -1,1 +1,3 @@
-//! Under construction.
+//! Typed access to the Linux tracefs. Under construction.
+
+pub mod format;

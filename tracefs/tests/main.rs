@@ -1,0 +1,3 @@
+//! Integration tests of tracefs, one binary.
+
+mod format;
