@@ -67,7 +67,10 @@ pub enum DecodeReason {
 impl fmt::Display for DecodeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeReason::Truncated { needed_bytes, left_bytes } => {
+            DecodeReason::Truncated {
+                needed_bytes,
+                left_bytes,
+            } => {
                 write!(f, "needs {needed_bytes} bytes, {left_bytes} are left")
             }
             DecodeReason::Unterminated => f.write_str("the string has no terminating NUL"),
@@ -75,8 +78,14 @@ impl fmt::Display for DecodeReason {
                 f.write_str("its length or selector names no integer laid out before it")
             }
             DecodeReason::NegativeLength(n) => write!(f, "its length is negative ({n})"),
-            DecodeReason::UnevenRest { rest_bytes, element_bytes } => {
-                write!(f, "{rest_bytes} bytes are no multiple of elements of {element_bytes}")
+            DecodeReason::UnevenRest {
+                rest_bytes,
+                element_bytes,
+            } => {
+                write!(
+                    f,
+                    "{rest_bytes} bytes are no multiple of elements of {element_bytes}"
+                )
             }
             DecodeReason::BadWidth(w) => write!(f, "{w} bytes is no width of a number"),
             DecodeReason::TooDeep => write!(f, "nested deeper than {MAX_NESTING}"),
@@ -86,7 +95,11 @@ impl fmt::Display for DecodeReason {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "field '{}' at offset {}: {}", self.field, self.offset_bytes, self.reason)
+        write!(
+            f,
+            "field '{}' at offset {}: {}",
+            self.field, self.offset_bytes, self.reason
+        )
     }
 }
 

@@ -62,7 +62,7 @@ impl FieldAccess {
     /// The way to the first field with that role, outermost structures first.
     ///
     /// `None` if the class has no such field, or if the way to it is of a kind
-    /// that no tracer makes (inside an array; past more than 32 lengths).
+    /// that no tracer makes (inside an array, or a variant; past more than 32 lengths).
     pub fn by_role(class: &StructureClass, role: Role) -> Option<Self> {
         let mut path = Vec::new();
         find_role(class, role, &mut path, 0).then(|| Self::by_path(class, &path))?
@@ -73,7 +73,11 @@ impl FieldAccess {
     /// `None` as for [`by_role`](Self::by_role).
     pub fn by_path<S: AsRef<str>>(class: &StructureClass, path: &[S]) -> Option<Self> {
         let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
-        let mut compiler = Compiler { root: class, slots: Vec::new(), steps: Vec::new() };
+        let mut compiler = Compiler {
+            root: class,
+            slots: Vec::new(),
+            steps: Vec::new(),
+        };
         // First which integers matter, then the way: it is short, so the whole class will do.
         collect_slots(class, class, &mut compiler.slots, 0)?;
         let (field, size) = compiler.descend(class, &path, 0)?;
@@ -89,7 +93,12 @@ impl FieldAccess {
             }
             _ => 0,
         };
-        Some(FieldAccess { steps: steps.into(), offset, class: field, size })
+        Some(FieldAccess {
+            steps: steps.into(),
+            offset,
+            class: field,
+            size,
+        })
     }
 
     /// The way to the field with that name, dots between the parts of a path.
@@ -120,12 +129,18 @@ impl FieldAccess {
             }
             return self.end_at(start, &[], payload);
         }
-        let mut slots = [0i128; MAX_SLOTS];
+        // Not loaded yet is no valid length and in no sensible range.
+        let mut slots = [i128::MIN; MAX_SLOTS];
         let start = run(&self.steps, 0, payload, &mut slots)?.checked_add(self.offset)?;
         self.end_at(start, &slots, payload)
     }
 
-    fn end_at(&self, start: usize, slots: &[i128], payload: &[u8]) -> Option<std::ops::Range<usize>> {
+    fn end_at(
+        &self,
+        start: usize,
+        slots: &[i128],
+        payload: &[u8],
+    ) -> Option<std::ops::Range<usize>> {
         let left = payload.get(start..)?;
         let size = match self.size {
             Size::Fixed(n) => n,
@@ -182,7 +197,12 @@ impl FieldAccess {
     }
 }
 
-fn find_role<'a>(class: &'a StructureClass, role: Role, path: &mut Vec<&'a str>, depth: usize) -> bool {
+fn find_role<'a>(
+    class: &'a StructureClass,
+    role: Role,
+    path: &mut Vec<&'a str>,
+    depth: usize,
+) -> bool {
     if depth > MAX_NESTING {
         return false;
     }
@@ -195,7 +215,9 @@ fn find_role<'a>(class: &'a StructureClass, role: Role, path: &mut Vec<&'a str>,
         while let FieldClass::Optional { class, .. } = inner {
             inner = class;
         }
-        let FieldClass::Structure(s) = inner else { return false };
+        let FieldClass::Structure(s) = inner else {
+            return false;
+        };
         path.push(&member.name);
         find_role(s, role, path, depth + 1) || {
             path.pop();
@@ -211,7 +233,10 @@ fn collect_slots<'a>(
     slots: &mut Vec<&'a IntegerClass>,
     depth: usize,
 ) -> Option<()> {
-    structure.members.iter().try_for_each(|m| collect_class(root, &m.class, slots, depth))
+    structure
+        .members
+        .iter()
+        .try_for_each(|m| collect_class(root, &m.class, slots, depth))
 }
 
 fn collect_class<'a>(
@@ -251,7 +276,9 @@ fn collect_class<'a>(
                 collect_class(root, &option.class, slots, depth + 1)?;
             }
         }
-        FieldClass::Optional { selector, class, .. } => {
+        FieldClass::Optional {
+            selector, class, ..
+        } => {
             refer(selector);
             collect_class(root, class, slots, depth + 1)?;
         }
@@ -269,7 +296,10 @@ struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     fn slot(&self, path: &FieldPath) -> Option<usize> {
         let class = resolve(self.root, path)?;
-        self.slots.iter().position(|s| std::ptr::eq(*s, class)).filter(|s| *s < MAX_SLOTS)
+        self.slots
+            .iter()
+            .position(|s| std::ptr::eq(*s, class))
+            .filter(|s| *s < MAX_SLOTS)
     }
 
     /// Steps up to the field, its class and its size.
@@ -280,7 +310,10 @@ impl<'a> Compiler<'a> {
         depth: usize,
     ) -> Option<(FieldClass, Size)> {
         let (first, deeper) = path.split_first()?;
-        let at = structure.members.iter().position(|m: &Member| m.name == *first)?;
+        let at = structure
+            .members
+            .iter()
+            .position(|m: &Member| m.name == *first)?;
         for member in &structure.members[..at] {
             let steps = self.skip(&member.class, depth)?;
             self.steps.extend(steps);
@@ -298,8 +331,13 @@ impl<'a> Compiler<'a> {
             return None;
         }
         match class {
-            FieldClass::Optional { selector, ranges, class } => {
-                self.steps.push(Step::Require(self.slot(selector)?, ranges.clone()));
+            FieldClass::Optional {
+                selector,
+                ranges,
+                class,
+            } => {
+                self.steps
+                    .push(Step::Require(self.slot(selector)?, ranges.clone()));
                 return self.arrive(class, deeper, depth + 1);
             }
             FieldClass::Structure(s) if !deeper.is_empty() => {
@@ -334,11 +372,18 @@ impl<'a> Compiler<'a> {
         }
         Some(match class {
             FieldClass::Integer(i) => {
-                match self.slots.iter().position(|s| std::ptr::eq(*s, i)).filter(|s| *s < MAX_SLOTS)
+                match self
+                    .slots
+                    .iter()
+                    .position(|s| std::ptr::eq(*s, i))
+                    .filter(|s| *s < MAX_SLOTS)
                 {
                     Some(slot) => vec![Step::Load(
                         slot,
-                        IntegerClass { mappings: Vec::new(), ..i.clone() },
+                        IntegerClass {
+                            mappings: Vec::new(),
+                            ..i.clone()
+                        },
                     )],
                     None => vec![Step::Fixed(i.size_bytes.into())],
                 }
@@ -350,8 +395,13 @@ impl<'a> Compiler<'a> {
             FieldClass::DynamicArray { element, length } => match element.static_size_bytes() {
                 Some(size) => vec![self.skip_length(length, size as usize)?],
                 None => {
-                    let Length::Field(path) = length else { return None };
-                    vec![Step::RepeatSlot(self.slot(path)?, self.skip(element, depth + 1)?.into())]
+                    let Length::Field(path) = length else {
+                        return None;
+                    };
+                    vec![Step::RepeatSlot(
+                        self.slot(path)?,
+                        self.skip(element, depth + 1)?.into(),
+                    )]
                 }
             },
             FieldClass::StaticArray { element, count } => match class.static_size_bytes() {
@@ -372,9 +422,16 @@ impl<'a> Compiler<'a> {
                     .collect::<Option<_>>()?;
                 vec![Step::Choose(self.slot(selector)?, options)]
             }
-            FieldClass::Optional { selector, ranges, class } => {
+            FieldClass::Optional {
+                selector,
+                ranges,
+                class,
+            } => {
                 let steps = self.skip(class, depth + 1)?.into();
-                vec![Step::Choose(self.slot(selector)?, vec![(ranges.clone(), steps)])]
+                vec![Step::Choose(
+                    self.slot(selector)?,
+                    vec![(ranges.clone(), steps)],
+                )]
             }
             _ => vec![Step::Fixed(class.static_size_bytes()? as usize)],
         })
@@ -422,7 +479,9 @@ fn drop_unused_loads(steps: &mut [Step], needed: &[usize]) {
             }
             Step::Repeat(_, inner) | Step::RepeatSlot(_, inner) => drop_unused_loads(inner, needed),
             Step::Choose(_, options) => {
-                options.iter_mut().for_each(|(_, inner)| drop_unused_loads(inner, needed));
+                options
+                    .iter_mut()
+                    .for_each(|(_, inner)| drop_unused_loads(inner, needed));
             }
             _ => {}
         }
@@ -442,14 +501,23 @@ fn merge_fixed(steps: &mut Vec<Step>) {
 
 /// Runs the steps from `at`; gives where they end, which may be one past any
 /// offset but never past the payload.
-fn run(steps: &[Step], mut at: usize, payload: &[u8], slots: &mut [i128; MAX_SLOTS]) -> Option<usize> {
+fn run(
+    steps: &[Step],
+    mut at: usize,
+    payload: &[u8],
+    slots: &mut [i128; MAX_SLOTS],
+) -> Option<usize> {
     for step in steps {
         let left = payload.get(at..)?;
         let size = match step {
             Step::Fixed(n) => *n,
             Step::Load(slot, class) => {
                 let raw = read_integer(class, left)?;
-                slots[*slot] = if class.signed { i128::from(raw as i64) } else { i128::from(raw) };
+                slots[*slot] = if class.signed {
+                    i128::from(raw as i64)
+                } else {
+                    i128::from(raw)
+                };
                 class.size_bytes.into()
             }
             Step::Counted(slot, unit) => usize::try_from(slots[*slot])
@@ -465,7 +533,10 @@ fn run(steps: &[Step], mut at: usize, payload: &[u8], slots: &mut [i128; MAX_SLO
                 repeat(u64::try_from(slots[*slot]).ok()?, inner, at, payload, slots)? - at
             }
             Step::Choose(slot, options) => {
-                match options.iter().find(|(ranges, _)| in_ranges(ranges, slots[*slot])) {
+                match options
+                    .iter()
+                    .find(|(ranges, _)| in_ranges(ranges, slots[*slot]))
+                {
                     Some((_, inner)) => run(inner, at, payload, slots)? - at,
                     None => 0,
                 }

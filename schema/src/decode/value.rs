@@ -99,7 +99,11 @@ pub(super) fn fixed_value<'a>(class: &'a FieldClass, bytes: &'a [u8]) -> Option<
     Some(match class {
         FieldClass::Integer(i) => {
             let raw = read_integer(i, bytes)?;
-            if i.signed { Value::I64(raw as i64) } else { Value::U64(raw) }
+            if i.signed {
+                Value::I64(raw as i64)
+            } else {
+                Value::U64(raw)
+            }
         }
         FieldClass::Float(f) => Value::F64(read_float(f, bytes)?),
         FieldClass::Boolean => Value::Bool(*bytes.first()? != 0),
@@ -109,7 +113,11 @@ pub(super) fn fixed_value<'a>(class: &'a FieldClass, bytes: &'a [u8]) -> Option<
         FieldClass::StaticBlob { .. } | FieldClass::DynamicBlob { .. } => Value::Bytes(bytes),
         FieldClass::StaticArray { element, .. } | FieldClass::DynamicArray { element, .. } => {
             let element_bytes = element.static_size_bytes()? as usize;
-            Value::Array(ArrayView { element, bytes, element_bytes })
+            Value::Array(ArrayView {
+                element,
+                bytes,
+                element_bytes,
+            })
         }
         _ => return None,
     })
@@ -124,9 +132,16 @@ pub fn read_integer(class: &IntegerClass, bytes: &[u8]) -> Option<u64> {
     macro_rules! read {
         ($unsigned:ty, $signed:ty) => {{
             let bytes = *bytes.first_chunk()?;
-            let raw =
-                if big { <$unsigned>::from_be_bytes(bytes) } else { <$unsigned>::from_le_bytes(bytes) };
-            if class.signed { i64::from(raw as $signed) as u64 } else { u64::from(raw) }
+            let raw = if big {
+                <$unsigned>::from_be_bytes(bytes)
+            } else {
+                <$unsigned>::from_le_bytes(bytes)
+            };
+            if class.signed {
+                i64::from(raw as $signed) as u64
+            } else {
+                u64::from(raw)
+            }
         }};
     }
     Some(match class.size_bytes {
@@ -143,11 +158,19 @@ fn read_float(class: &FloatClass, bytes: &[u8]) -> Option<f64> {
     Some(match class.size_bytes {
         4 => {
             let b = *bytes.first_chunk()?;
-            f64::from(if big { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) })
+            f64::from(if big {
+                f32::from_be_bytes(b)
+            } else {
+                f32::from_le_bytes(b)
+            })
         }
         8 => {
             let b = *bytes.first_chunk()?;
-            if big { f64::from_be_bytes(b) } else { f64::from_le_bytes(b) }
+            if big {
+                f64::from_be_bytes(b)
+            } else {
+                f64::from_le_bytes(b)
+            }
         }
         _ => return None,
     })

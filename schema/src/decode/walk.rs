@@ -86,7 +86,11 @@ enum Stop {
 type Step<T = ()> = Result<T, Stop>;
 
 fn go_on(flow: ControlFlow<()>) -> Step {
-    if flow.is_break() { Err(Stop::Visitor) } else { Ok(()) }
+    if flow.is_break() {
+        Err(Stop::Visitor)
+    } else {
+        Ok(())
+    }
 }
 
 /// Number of integers that fit in [`Seen`] without allocating.
@@ -103,7 +107,11 @@ struct Seen {
 
 impl Seen {
     fn new() -> Self {
-        Seen { inline: [(0, 0); SEEN_INLINE], len: 0, more: Vec::new() }
+        Seen {
+            inline: [(0, 0); SEEN_INLINE],
+            len: 0,
+            more: Vec::new(),
+        }
     }
 
     fn note(&mut self, class: &IntegerClass, value: i128) {
@@ -120,11 +128,15 @@ impl Seen {
     }
 
     fn entry(&mut self, key: usize) -> Option<&mut (usize, i128)> {
-        self.inline[..self.len].iter_mut().chain(&mut self.more).find(|(k, _)| *k == key)
+        self.inline[..self.len]
+            .iter_mut()
+            .chain(&mut self.more)
+            .find(|(k, _)| *k == key)
     }
 
     fn value(&mut self, class: &IntegerClass) -> Option<i128> {
-        self.entry(std::ptr::from_ref(class) as usize).map(|(_, v)| *v)
+        self.entry(std::ptr::from_ref(class) as usize)
+            .map(|(_, v)| *v)
     }
 }
 
@@ -139,7 +151,11 @@ struct Walk<'a, 'v, V> {
 
 impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
     fn error(&self, name: &str, reason: DecodeReason) -> Stop {
-        Stop::Error(DecodeError { offset_bytes: self.offset, field: name.to_owned(), reason })
+        Stop::Error(DecodeError {
+            offset_bytes: self.offset,
+            field: name.to_owned(),
+            reason,
+        })
     }
 
     fn members(&mut self, structure: &'a StructureClass, depth: usize) -> Step {
@@ -194,7 +210,12 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
         if depth > MAX_NESTING {
             return Err(self.error(name, DecodeReason::TooDeep));
         }
-        let field = Field { name, class, role, offset_bytes: self.offset };
+        let field = Field {
+            name,
+            class,
+            role,
+            offset_bytes: self.offset,
+        };
         match class {
             FieldClass::Padding { size_bytes } => {
                 self.take(name, u64::from(*size_bytes))?;
@@ -254,7 +275,10 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
                         let rest_bytes = count;
                         return Err(self.error(
                             name,
-                            DecodeReason::UnevenRest { rest_bytes, element_bytes: size },
+                            DecodeReason::UnevenRest {
+                                rest_bytes,
+                                element_bytes: size,
+                            },
                         ));
                     }
                     count /= size;
@@ -273,7 +297,11 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
                     None => Ok(()),
                 }
             }
-            FieldClass::Optional { selector, ranges, class } => {
+            FieldClass::Optional {
+                selector,
+                ranges,
+                class,
+            } => {
                 let value = self.integer_at(name, selector)?;
                 if in_ranges(ranges, value) {
                     self.field(name, class, role, depth + 1)
@@ -299,11 +327,17 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
         let size = element.static_size_bytes();
         if let Some(element_bytes) = size {
             let total = count.saturating_mul(u64::from(element_bytes));
-            if !matches!(element, FieldClass::Structure(_) | FieldClass::StaticArray { .. })
-                && element_bytes > 0
+            if !matches!(
+                element,
+                FieldClass::Structure(_) | FieldClass::StaticArray { .. }
+            ) && element_bytes > 0
             {
                 let bytes = self.take(field.name, total)?;
-                let view = ArrayView { element, bytes, element_bytes: element_bytes as usize };
+                let view = ArrayView {
+                    element,
+                    bytes,
+                    element_bytes: element_bytes as usize,
+                };
                 return go_on(self.visitor.value(field, Value::Array(view)));
             }
         }
@@ -315,10 +349,16 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
         if needed > left {
             return Err(self.error(
                 field.name,
-                DecodeReason::Truncated { needed_bytes: needed, left_bytes: left },
+                DecodeReason::Truncated {
+                    needed_bytes: needed,
+                    left_bytes: left,
+                },
             ));
         }
-        go_on(self.visitor.begin_array(field, usize::try_from(count).unwrap_or(usize::MAX)))?;
+        go_on(
+            self.visitor
+                .begin_array(field, usize::try_from(count).unwrap_or(usize::MAX)),
+        )?;
         for _ in 0..count {
             self.field("", element, None, depth + 1)?;
         }
