@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+pub mod canonical;
 mod class;
 mod clock;
 pub mod decode;

@@ -1,0 +1,117 @@
+//! Every tracepoint of the running kernel.
+
+use kstrace_schema::{FieldClass, Role, StructureClass};
+use kstrace_tracepoint::TracepointLayout;
+use std::collections::HashSet;
+use tracefs::format::{EventFormat, FieldKind};
+
+fn live() -> Vec<(String, EventFormat)> {
+    let root = std::path::Path::new("/sys/kernel/tracing/events");
+    let mut formats = Vec::new();
+    for system in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        for event in std::fs::read_dir(system.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if let Ok(text) = std::fs::read_to_string(event.path().join("format")) {
+                let format = EventFormat::parse(&text).unwrap();
+                formats.push((system.file_name().into_string().unwrap(), format));
+            }
+        }
+    }
+    if formats.is_empty() {
+        println!("skipped: no format file under {}", root.display());
+    }
+    formats
+}
+
+fn has_no_empty_or_equal_name(class: &StructureClass) -> bool {
+    let named: Vec<&str> = class
+        .members
+        .iter()
+        .filter(|m| !matches!(m.class, FieldClass::Padding { .. }))
+        .map(|m| m.name.as_str())
+        .collect();
+    let set: HashSet<&str> = named.iter().copied().collect();
+    set.len() == named.len() && !set.contains("")
+}
+
+#[test]
+fn every_tracepoint_has_a_layout_that_agrees_with_its_format_file() {
+    for (system, format) in live() {
+        let name = format!("{system}:{}", format.name);
+        let layout = TracepointLayout::describe(&system, &format).unwrap();
+        assert!(has_no_empty_or_equal_name(&layout.payload), "{name}");
+        assert!(has_no_empty_or_equal_name(&layout.odd_payload), "{name}");
+        assert!(layout.odd_payload.ends_with_rest(), "{name}");
+        for field in format.all_fields() {
+            let member = match field.kind {
+                FieldKind::DataLoc { .. } | FieldKind::RelLoc { .. } => {
+                    assert!(
+                        layout.payload.member(&field.name).is_some(),
+                        "{name}: {field}"
+                    );
+                    format!("_{}_loc", field.name)
+                }
+                _ => field.name.clone(),
+            };
+            assert_eq!(
+                layout.payload.static_offset_bytes(&member),
+                Some(field.offset_bytes),
+                "{name}: {field}"
+            );
+            let size = layout
+                .payload
+                .member(&member)
+                .unwrap()
+                .class
+                .static_size_bytes();
+            if size != Some(field.size_bytes) {
+                let known = matches!(field.kind, FieldKind::FlexibleArray { .. })
+                    || name == "ftrace:kernel_stack";
+                assert!(known, "{name}: {field}: {size:?}");
+            }
+        }
+        if layout.payload.static_size_bytes() != layout.static_len_bytes {
+            panic!(
+                "{name}: {:?} and {:?}",
+                layout.payload.static_size_bytes(),
+                layout.static_len_bytes
+            );
+        }
+    }
+}
+
+#[test]
+fn roles_of_this_kernels_events() {
+    let formats = live();
+    let role_field = |event: &str, role: Role| {
+        let (system, format) = formats
+            .iter()
+            .find(|(s, f)| format!("{s}:{}", f.name) == event)?;
+        let layout = TracepointLayout::describe(system, format).unwrap();
+        layout
+            .payload
+            .member_with_role(role)
+            .map(|m| m.name.clone())
+    };
+    if formats.is_empty() {
+        return;
+    }
+    for (event, role, field) in [
+        ("sched:sched_switch", Role::Tid, "common_pid"),
+        ("sched:sched_switch", Role::PrevTid, "prev_pid"),
+        ("sched:sched_switch", Role::NextComm, "next_comm"),
+        ("sched:sched_process_fork", Role::TargetComm, "child_comm"),
+        ("raw_syscalls:sys_enter", Role::SyscallNumber, "id"),
+        ("raw_syscalls:sys_enter", Role::SyscallArguments, "args"),
+        ("syscalls:sys_exit_openat", Role::SyscallResult, "ret"),
+        ("irq:softirq_entry", Role::SoftirqVector, "vec"),
+        ("block:block_rq_issue", Role::BlockOperation, "rwbs"),
+        ("exceptions:page_fault_user", Role::FaultAddress, "address"),
+        ("timer:hrtimer_start", Role::TimerExpires, "expires"),
+    ] {
+        assert_eq!(role_field(event, role).as_deref(), Some(field), "{event}");
+    }
+}
