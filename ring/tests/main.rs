@@ -1,0 +1,5 @@
+//! Integration tests of the ring.
+
+mod support;
+
+mod basics;
