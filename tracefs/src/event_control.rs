@@ -15,6 +15,19 @@ impl TraceArray {
         self.directory.write(&event_file(event, "enable")?, "0")
     }
 
+    /// Begins to record all events of a system, as soon as tracing is on.
+    pub fn enable_system(&self, system: &str) -> Result<()> {
+        let any = EventName::new(system, "enable");
+        if any.is_sound() {
+            self.directory.write(&any.directory(), "1")
+        } else {
+            Err(Error::UnknownEvent {
+                wanted: system.to_owned(),
+                nearest: Vec::new(),
+            })
+        }
+    }
+
     /// Records no event any more.
     pub fn disable_all_events(&self) -> Result<()> {
         self.directory.write("events/enable", "0")

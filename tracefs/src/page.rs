@@ -319,15 +319,12 @@ impl<'a> Iterator for Events<'a> {
 }
 
 /// An absolute stamp has 59 bits; the upper 5 are those of the time before it,
-/// one more if the 59 bits have gone round since.
+/// one more if the 59 bits have gone round since. A stamp that is merely a
+/// little behind has not gone round.
 #[inline]
 fn restore_upper_bits(stamp: u64, before: u64) -> u64 {
-    let upper = before & STAMP_MISSING_BITS;
-    if upper == 0 {
-        return stamp;
-    }
-    let full = stamp | upper;
-    if full < before {
+    let full = stamp | (before & STAMP_MISSING_BITS);
+    if before.wrapping_sub(full) > 1 << 58 && full < before {
         full.wrapping_add(1 << 59)
     } else {
         full

@@ -1,3 +1,6 @@
 //! Integration tests of tracefs, one binary.
 
 mod format;
+mod helper;
+mod live;
+mod page;

@@ -1,1 +1,15 @@
-//! Under construction.
+//! ftrace as a source of the kstrace event model.
+//!
+//! [`FtraceSource`] records with a private tracefs instance of its own: what an
+//! [`FtracePlan`] names, in the clock of the session, with one stream of
+//! records for each CPU. The kernel's entries are handed on as they are.
+#![forbid(unsafe_code)]
+
+mod live;
+
+pub use live::{
+    ClockErrorBound, EventChoice, FtracePlan, FtraceSource, FunctionTracer, TracerKind,
+};
+
+/// The prefix of the names of kstrace's tracefs instances.
+pub const INSTANCE_PREFIX: &str = "kstrace";

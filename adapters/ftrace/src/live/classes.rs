@@ -1,0 +1,339 @@
+//! From the type number in an entry to its class.
+
+use super::border;
+use kstrace_schema::{
+    ClassId, ClassRegistry, Error, ErrorKind, EventRecordClass, FieldClass, IntegerClass, Length,
+    Member, NativeDescription, Result, Role, Sink, SourceId, StructureClass, namespace,
+};
+use kstrace_tracepoint::{MAX_SLACK_BYTES, Measured, TracepointLayout};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tracefs::format::EventFormat;
+use tracefs::{EventCatalog, EventName};
+
+/// Bytes of the common fields, which every entry begins with.
+const COMMON_LEN_BYTES: usize = 8;
+/// The attribute that tells an event's classes apart.
+const LAYOUT: &str = "kstrace.layout";
+
+/// What is known of one type of entry.
+#[derive(Debug)]
+struct Known {
+    event: String,
+    format: String,
+    id: u16,
+    system: String,
+    /// `None` if there is no format file or it cannot be understood.
+    layout: Option<TracepointLayout>,
+    regular: OnceLock<ClassId>,
+    /// For entries whose dynamic arrays stand elsewhere.
+    odd: OnceLock<ClassId>,
+    /// For entries that no description fits: common fields and the rest.
+    raw: OnceLock<ClassId>,
+}
+
+/// Which of an event's classes.
+#[derive(Clone, Copy, Debug)]
+enum Variety {
+    Regular,
+    Odd,
+    Raw,
+}
+
+/// The classes of one ftrace source, shared by its streams.
+#[derive(Debug)]
+pub(super) struct ClassBook {
+    source: SourceId,
+    registry: Arc<ClassRegistry>,
+    catalog: EventCatalog,
+    known: Mutex<HashMap<u16, Arc<Known>>>,
+}
+
+impl ClassBook {
+    pub(super) fn new(
+        source: SourceId,
+        registry: Arc<ClassRegistry>,
+        catalog: EventCatalog,
+    ) -> Self {
+        ClassBook {
+            source,
+            registry,
+            catalog,
+            known: Mutex::default(),
+        }
+    }
+
+    pub(super) fn catalog(&self) -> &EventCatalog {
+        &self.catalog
+    }
+
+    /// Registers the class of an event that is going to be recorded.
+    pub(super) fn add(&self, event: &EventName) -> Result<()> {
+        let id = self
+            .catalog
+            .id(event)
+            .map_err(|e| border(format!("event {event}"), e))?;
+        let known = self.describe(id, Some(event))?;
+        if known.layout.is_some() {
+            self.class_id(&known, Variety::Regular, None)?;
+        }
+        self.lock().insert(id, known);
+        Ok(())
+    }
+
+    /// The classes registered so far.
+    pub(super) fn classes(&self) -> Vec<Arc<EventRecordClass>> {
+        let mut ids: Vec<ClassId> = self
+            .lock()
+            .values()
+            .flat_map(|k| [k.regular.get(), k.odd.get(), k.raw.get()])
+            .flatten()
+            .copied()
+            .collect();
+        ids.sort_unstable();
+        ids.into_iter()
+            .filter_map(|id| self.registry.get(id))
+            .collect()
+    }
+
+    fn describe(&self, id: u16, event: Option<&EventName>) -> Result<Arc<Known>> {
+        let text = event
+            .and_then(|e| self.catalog.format(e).ok())
+            .unwrap_or_default();
+        let system = event.map_or("unknown", |e| &e.system).to_owned();
+        let layout = EventFormat::parse(&text)
+            .ok()
+            .and_then(|format| TracepointLayout::describe(&system, &format).ok())
+            // Entries are told apart and cut by their common fields.
+            .filter(|layout| layout.fixed_len_bytes as usize >= COMMON_LEN_BYTES);
+        Ok(Arc::new(Known {
+            event: event.map_or_else(|| format!("unknown:{id}"), ToString::to_string),
+            format: text,
+            id,
+            system,
+            layout,
+            regular: OnceLock::new(),
+            odd: OnceLock::new(),
+            raw: OnceLock::new(),
+        }))
+    }
+
+    /// What is known of a type that no stream has met yet.
+    fn find(&self, id: u16) -> Result<Arc<Known>> {
+        if let Some(known) = self.lock().get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        let event = self.catalog.with_id(id);
+        let known = self.describe(id, event.as_ref())?;
+        Ok(Arc::clone(self.lock().entry(id).or_insert(known)))
+    }
+
+    /// The id of one of an event's classes, registered now if it is not yet and
+    /// then told to `sink`, before any stream can use it.
+    fn class_id(
+        &self,
+        known: &Known,
+        variety: Variety,
+        sink: Option<&mut dyn Sink>,
+    ) -> Result<ClassId> {
+        let cell = match variety {
+            Variety::Regular => &known.regular,
+            Variety::Odd => &known.odd,
+            Variety::Raw => &known.raw,
+        };
+        if let Some(id) = cell.get() {
+            return Ok(*id);
+        }
+        let _alone = self.lock();
+        if let Some(id) = cell.get() {
+            return Ok(*id);
+        }
+        let payload = match (variety, &known.layout) {
+            (Variety::Regular, Some(layout)) => layout.payload.clone(),
+            (Variety::Odd, Some(layout)) => layout.odd_payload.clone(),
+            _ => raw_payload(),
+        };
+        let native = NativeDescription::TracefsFormat {
+            format: known.format.clone(),
+        };
+        let event = known.event.as_str();
+        let mut class =
+            EventRecordClass::new(self.source, namespace::FTRACE, event, payload, native)
+                .with_attribute("ftrace.id", known.id)
+                .with_attribute("ftrace.system", known.system.as_str());
+        match variety {
+            Variety::Regular => {}
+            Variety::Odd => class = class.with_attribute(LAYOUT, "odd"),
+            Variety::Raw => class = class.with_attribute(LAYOUT, "raw"),
+        }
+        let class = self.registry.register(class)?;
+        if let Some(sink) = sink {
+            sink.class(&class)?;
+        }
+        Ok(*cell.get_or_init(|| class.id))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Arc<Known>>> {
+        // Only single insertions happen under it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The common fields as every kernel since 2.6.31 has them, and all the rest.
+fn raw_payload() -> StructureClass {
+    let unsigned = |bytes| FieldClass::Integer(IntegerClass::unsigned(bytes));
+    StructureClass::new(vec![
+        Member::new("common_type", unsigned(2)),
+        Member::new("common_flags", unsigned(1)),
+        Member::new("common_preempt_count", unsigned(1)),
+        Member::new("common_pid", FieldClass::Integer(IntegerClass::signed(4)))
+            .with_role(Role::Tid),
+        Member::new(
+            "_rest",
+            FieldClass::DynamicBlob {
+                length: Length::Rest,
+            },
+        ),
+    ])
+}
+
+/// An entry's class and how much of it the class covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Classified {
+    pub(super) class: ClassId,
+    pub(super) len_bytes: usize,
+    pub(super) rest_len_bytes: u16,
+}
+
+/// A type whose entries are all equally long: everything the fast path needs.
+#[derive(Clone, Copy, Debug)]
+struct Fixed {
+    class: ClassId,
+    /// [`NOT_FIXED`] if the entries must be measured, or the type is yet unknown.
+    len_bytes: u32,
+}
+
+const NOT_FIXED: u32 = u32::MAX;
+
+/// One stream's own table of types: no lock and no hash on the fast path.
+#[derive(Debug)]
+pub(super) struct ClassTable {
+    book: Arc<ClassBook>,
+    /// By type number.
+    fixed: Vec<Fixed>,
+    measured: HashMap<u16, Arc<Known>>,
+}
+
+impl ClassTable {
+    pub(super) fn new(book: Arc<ClassBook>) -> Self {
+        let mut table = ClassTable {
+            book: Arc::clone(&book),
+            fixed: Vec::new(),
+            measured: HashMap::new(),
+        };
+        for known in book.lock().values() {
+            table.learn(known);
+        }
+        table
+    }
+
+    fn learn(&mut self, known: &Arc<Known>) {
+        let static_len = known
+            .layout
+            .as_ref()
+            .and_then(|layout| layout.static_len_bytes);
+        if let (Some(len_bytes), Some(class)) = (static_len, known.regular.get()) {
+            let at = usize::from(known.id);
+            if self.fixed.len() <= at {
+                self.fixed.resize(
+                    at + 1,
+                    Fixed {
+                        class: ClassId(0),
+                        len_bytes: NOT_FIXED,
+                    },
+                );
+            }
+            if let Some(slot) = self.fixed.get_mut(at) {
+                *slot = Fixed {
+                    class: *class,
+                    len_bytes,
+                };
+            }
+        }
+        self.measured.insert(known.id, Arc::clone(known));
+    }
+
+    /// The class of an entry; `None` if it is too short to have one.
+    #[inline]
+    pub(super) fn classify(
+        &mut self,
+        entry: &[u8],
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Classified>> {
+        if let Some(id) = entry.first_chunk::<2>() {
+            let id = u16::from_ne_bytes(*id);
+            if let Some(Fixed { class, len_bytes }) = self.fixed.get(usize::from(id)).copied() {
+                let len_bytes = len_bytes as usize;
+                // False for NOT_FIXED: no entry is that long.
+                if entry.len().wrapping_sub(len_bytes) <= MAX_SLACK_BYTES {
+                    return Ok(Some(Classified {
+                        class,
+                        len_bytes,
+                        rest_len_bytes: 0,
+                    }));
+                }
+            }
+            return self.classify_slowly(id, entry, sink);
+        }
+        Ok(None)
+    }
+
+    #[inline(never)]
+    fn classify_slowly(
+        &mut self,
+        id: u16,
+        entry: &[u8],
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Classified>> {
+        if entry.len() < COMMON_LEN_BYTES {
+            return Ok(None);
+        }
+        let known = match self.measured.get(&id) {
+            Some(known) => known,
+            None => {
+                let known = self.book.find(id)?;
+                if known.layout.is_some() {
+                    self.book.class_id(&known, Variety::Regular, Some(sink))?;
+                }
+                self.learn(&known);
+                self.measured.entry(id).or_insert(known)
+            }
+        };
+        let measured = known.layout.as_ref().map(|layout| layout.measure(entry));
+        let (variety, len_bytes, rest_len_bytes) = match measured {
+            Some(Measured::Regular {
+                len_bytes,
+                rest_len_bytes,
+            }) => (Variety::Regular, len_bytes, rest_len_bytes),
+            Some(Measured::Odd {
+                len_bytes,
+                rest_len_bytes,
+            }) => (Variety::Odd, len_bytes, rest_len_bytes),
+            Some(Measured::TooShort | Measured::TooLong) | None => {
+                let rest = u16::try_from(entry.len() - COMMON_LEN_BYTES).map_err(|_| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        format!("an entry of {} bytes of {}", entry.len(), known.event),
+                    )
+                })?;
+                (Variety::Raw, entry.len(), rest)
+            }
+        };
+        let class = self.book.class_id(known, variety, Some(sink))?;
+        Ok(Some(Classified {
+            class,
+            len_bytes,
+            rest_len_bytes,
+        }))
+    }
+}
