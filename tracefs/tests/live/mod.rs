@@ -252,7 +252,7 @@ fn orphans_of_a_killed_process_are_reaped_and_ours_are_not() {
     assert!(tracefs.instances().unwrap().contains(&name));
     assert_eq!(
         tracefs.reap_orphans("tracefs-test-orphan").unwrap(),
-        [name.clone()]
+        std::slice::from_ref(&name)
     );
     let left = tracefs.instances().unwrap();
     assert!(!left.contains(&name) && left.iter().any(|n| n == mine.name()));
