@@ -1,0 +1,28 @@
+//! perf.data: the file format of `perf record`.
+//!
+//! [`PerfDataSink`] writes it from a sorted stream of kstrace records, whether
+//! they came through `perf_event_open` or through tracefs; perf 6.1 and later
+//! read the result. Layers: [`raw`] has the structures as they lie in the file,
+//! `features` and `tracing_data` encode the parts that describe,
+//! `mapping` says what becomes of each class of records, `writer` puts the file
+//! together.
+//!
+//! Format: `tools/perf/Documentation/perf.data-file-format.txt` of the kernel.
+
+mod build_id;
+mod evsel;
+mod features;
+mod mapping;
+mod output;
+pub mod raw;
+mod record;
+mod report;
+mod stream;
+mod task;
+mod timeline;
+mod trailer;
+mod tracing_data;
+mod writer;
+
+pub use report::ConversionReport;
+pub use writer::{PerfDataOptions, PerfDataSink};

@@ -1,0 +1,329 @@
+//! The sink that writes a perf.data: what comes before and after the records.
+
+use super::features::{self, Features};
+use super::mapping::{Mapper, Plan};
+use super::output::Output;
+use super::raw::{self, PerfFileHeader, PerfFileSection, feature};
+use super::report::ConversionReport;
+use super::stream::{Refused, Stream};
+use crate::uapi::flag;
+use kstrace_schema::{
+    ClassId, ClockPair, Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, ResultExt,
+    SessionInfo, Sink, SourceInfo, namespace,
+};
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// How a perf.data is written.
+#[derive(Clone, Debug)]
+pub struct PerfDataOptions {
+    /// After how many records a `FINISHED_ROUND` follows. It bounds what a
+    /// reader keeps in memory for sorting to two rounds.
+    pub round_records: u32,
+    /// Whether to look up the build ids of mapped files.
+    pub build_ids: bool,
+}
+
+impl Default for PerfDataOptions {
+    fn default() -> Self {
+        PerfDataOptions { round_records: 4096, build_ids: true }
+    }
+}
+
+/// Writes the records it gets as a perf.data that perf 6.1 and later read.
+///
+/// Records must come sorted by time over all CPUs; a few that come late are
+/// tolerated as far as `perf script` sorts them, the others are counted in
+/// [`ConversionReport::out_of_order`]. The file appears under its name only on
+/// [`finish`](Sink::finish); dropped before that, the sink leaves nothing.
+#[derive(Debug)]
+pub struct PerfDataSink {
+    stream: Stream,
+    options: PerfDataOptions,
+    session: Option<SessionInfo>,
+    /// By class id.
+    classes: Vec<ClassAccount>,
+    mapper: Mapper,
+    first_pair: Option<ClockPair>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Writing,
+    Failed,
+    Finished,
+}
+
+/// What becomes of the records of a class, and how many there were.
+#[derive(Debug)]
+struct ClassAccount {
+    name: String,
+    plan: Plan,
+    kept: u64,
+    not_held: u64,
+}
+
+impl PerfDataSink {
+    /// Starts a file that gets the name `path` once it is complete.
+    ///
+    /// # Errors
+    /// If no file can be created beside `path`, or `path` is a pipe.
+    pub fn create(path: &Path, options: PerfDataOptions) -> Result<Self> {
+        Self::start(Output::create(path)?, options)
+    }
+
+    /// Writes to something at hand, which must be empty.
+    ///
+    /// # Errors
+    /// When writing fails; it is buffered, so later calls may be the first to notice.
+    pub fn to_writer(
+        target: impl Write + Seek + Send + 'static,
+        options: PerfDataOptions,
+    ) -> Result<Self> {
+        Self::start(Output::to_writer("perf.data", target), options)
+    }
+
+    fn start(mut output: Output, options: PerfDataOptions) -> Result<Self> {
+        // Keeps the header's place; it is written last.
+        output.write(PerfFileHeader::default().as_bytes())?;
+        Ok(PerfDataSink {
+            stream: Stream::new(output, options.round_records),
+            options,
+            session: None,
+            classes: Vec::new(),
+            mapper: Mapper::default(),
+            first_pair: None,
+            state: State::Writing,
+        })
+    }
+
+    /// What became of the records so far.
+    pub fn report(&self) -> ConversionReport {
+        let mut report = self.stream.report();
+        for class in &self.classes {
+            report.kept += class.kept;
+            if class.not_held > 0 {
+                *report.not_held.entry(class.name.clone()).or_default() += class.not_held;
+            }
+        }
+        report
+    }
+
+    fn check_writing(&self) -> Result<()> {
+        match self.state {
+            State::Writing => Ok(()),
+            State::Failed => {
+                Err(Error::new(ErrorKind::Io, "the perf.data could not be written before"))
+            }
+            State::Finished => {
+                Err(Error::new(ErrorKind::InvalidInput, "the perf.data is finished already"))
+            }
+        }
+    }
+
+    fn failed<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    fn complete(&mut self) -> Result<()> {
+        self.stream.end_round()?;
+        if self.stream.evsels.all().is_empty() {
+            // perf's reader wants at least one event.
+            self.stream.evsels.dummy();
+        }
+        let clock = self.session.as_ref().map(|s| &s.clock);
+        if let Some(clockid) = clock.and_then(|c| features::clockid(c.kind)) {
+            for evsel in self.stream.evsels.all_mut().iter_mut().filter(|e| e.made_up) {
+                evsel.attr.flags |= flag::USE_CLOCKID;
+                evsel.attr.clockid = clockid;
+            }
+        }
+        let attr_size = features::attr_size(self.stream.evsels.all());
+        let data_end = self.stream.output.position();
+        let features = self.features(attr_size);
+        let (sections, adds_features) = features.encode(data_end);
+        self.stream.output.write(&sections)?;
+        let attrs_offset = self.stream.output.position();
+        let (attrs, attrs_bytes) =
+            features::encode_attrs(self.stream.evsels.all(), attr_size, attrs_offset);
+        self.stream.output.write(&attrs)?;
+
+        let header_bytes = size_of::<PerfFileHeader>() as u64;
+        let header = PerfFileHeader {
+            magic: raw::PERF_MAGIC2,
+            size: header_bytes,
+            attr_size: (attr_size + size_of::<PerfFileSection>()) as u64,
+            attrs: PerfFileSection { offset: attrs_offset, size: attrs_bytes },
+            data: PerfFileSection { offset: header_bytes, size: data_end - header_bytes },
+            event_types: PerfFileSection::default(),
+            adds_features,
+        };
+        self.stream.output.complete(header.as_bytes())
+    }
+
+    fn features(&mut self, attr_size: usize) -> Features {
+        let mut features = Features::default();
+        let session = self.session.as_ref();
+        let stream = &self.stream;
+        if !stream.formats.is_empty() {
+            let page_size = session.map_or(0, |s| s.host.page_size_bytes);
+            let page_size = if page_size == 0 { 4096 } else { page_size };
+            let bytes = stream.formats.encode(page_size, &stream.commands());
+            features.add(feature::TRACING_DATA, bytes);
+        }
+        if self.options.build_ids {
+            let same_boot = session.is_some_and(|s| is_this_boot(&s.clock.boot_id));
+            let bytes = stream.files.encode(same_boot);
+            if !bytes.is_empty() {
+                features.add(feature::BUILD_ID, bytes);
+            }
+        }
+        features.add_text(feature::VERSION, concat!("kstrace ", env!("CARGO_PKG_VERSION")));
+        features.add_event_desc(stream.evsels.all(), attr_size);
+        if let Some((first_ns, last_ns)) = stream.sample_times() {
+            features.add(feature::SAMPLE_TIME, [first_ns, last_ns].as_bytes().to_vec());
+        }
+        if let Some(session) = session {
+            features.add_host(&session.host);
+            features.add_command_line(&session.capture.command_line);
+            let first_ns = stream.sample_times().map_or(0, |(first, _)| first);
+            features.add_clock(&session.clock, self.first_pair.as_ref(), first_ns);
+        }
+        features
+    }
+
+    /// Takes over what a tracefs source says about its texts.
+    fn note_source(&mut self, source: &SourceInfo) {
+        let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
+        let formats = &mut self.stream.formats;
+        for (key, place) in [
+            ("ftrace.header_page", &mut formats.header_page),
+            ("ftrace.header_event", &mut formats.header_event),
+            ("ftrace.printk_formats", &mut formats.printk_formats),
+        ] {
+            if let Some(text) = text(key).filter(|text| !text.is_empty()) {
+                place.get_or_insert_with(|| text.to_owned());
+            }
+        }
+        // First the thread groups, so that the names are told with them.
+        for (tid, pid) in text("ftrace.saved_tgids").into_iter().flat_map(numbered_lines) {
+            if let Ok(pid) = pid.trim().parse() {
+                self.stream.tasks.set_pid(tid, pid);
+            }
+        }
+        for (tid, comm) in text("ftrace.saved_cmdlines").into_iter().flat_map(numbered_lines) {
+            // What the kernel shows for a name it has forgotten.
+            if comm != "<...>" {
+                self.stream.name_at_start(tid, comm.as_bytes());
+            }
+        }
+    }
+}
+
+/// Lines of a number, a space and a text.
+fn numbered_lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    text.lines().filter_map(|line| {
+        let (number, rest) = line.trim_start().split_once(' ')?;
+        Some((number.parse().ok()?, rest))
+    })
+}
+
+/// Whether the trace is of this machine since it was booted.
+fn is_this_boot(boot_id: &str) -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .is_ok_and(|own| !boot_id.is_empty() && own.trim() == boot_id.trim())
+}
+
+impl Sink for PerfDataSink {
+    fn session(&mut self, session: &SessionInfo) -> Result<()> {
+        self.check_writing()?;
+        for source in session.sources.iter().filter(|s| s.kind == namespace::FTRACE) {
+            self.note_source(source);
+        }
+        self.session = Some(session.clone());
+        Ok(())
+    }
+
+    fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {
+        self.check_writing()?;
+        let index = usize::from(class.id.0);
+        while self.classes.len() <= index {
+            let name = format!("class {} that was not announced", self.classes.len());
+            let plan = Plan::Unannounced;
+            self.classes.push(ClassAccount { name, plan, kept: 0, not_held: 0 });
+        }
+        let account = &mut self.classes[index];
+        if matches!(account.plan, Plan::Unannounced) {
+            account.name = class.qualified_name();
+            account.plan =
+                self.mapper.plan(class, &mut self.stream.evsels, &mut self.stream.formats);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn record(&mut self, record: &EventRecord<'_>) -> Result<()> {
+        let account = self.classes.get_mut(usize::from(record.class.0));
+        let Some(account) = account.filter(|_| self.state == State::Writing) else {
+            self.check_writing()?;
+            return Err(unannounced(record.class));
+        };
+        let stream = &mut self.stream;
+        let outcome = match &mut account.plan {
+            Plan::Tracepoint(plan) => stream.tracepoint(plan, record),
+            Plan::Sample(plan) => stream.sample(plan, record),
+            Plan::Sideband(plan) => stream.sideband(plan, record),
+            Plan::Process => stream.process(record),
+            Plan::NotHeld => Err(Refused::NotHeld),
+            Plan::Unannounced => return Err(unannounced(record.class)),
+            // A reader of traces tells these through loss() and clock_pair(),
+            // which count; the record of it is a repetition.
+            Plan::Repetition => Ok(()),
+        };
+        match outcome {
+            Ok(()) => account.kept += 1,
+            Err(Refused::NotHeld) => account.not_held += 1,
+            Err(Refused::Failed(e)) => return self.failed(Err(e)),
+        }
+        Ok(())
+    }
+
+    fn loss(&mut self, loss: &Loss) -> Result<()> {
+        self.check_writing()?;
+        let account = loss.class.and_then(|id| self.classes.get(usize::from(id.0)));
+        let evsel = account.and_then(|account| match &account.plan {
+            Plan::Tracepoint(plan) => Some(plan.evsel),
+            Plan::Sample(plan) => Some(plan.evsel),
+            _ => None,
+        });
+        let result = self.stream.lost(loss, evsel);
+        self.failed(result)
+    }
+
+    fn clock_pair(&mut self, pair: &ClockPair) -> Result<()> {
+        self.first_pair.get_or_insert(*pair);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.check_writing()?;
+        let result = self.complete().context(|| "perf.data not completed".to_owned());
+        self.failed(result)?;
+        self.state = State::Finished;
+        Ok(())
+    }
+}
+
+#[cold]
+fn unannounced(class: ClassId) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!("record of class {class}, which was not announced"),
+    )
+}
