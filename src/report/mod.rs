@@ -1,0 +1,32 @@
+//! A trace for people (text) and for programs (JSON Lines).
+//!
+//! [`Report`] is a [`Sink`](kstrace_schema::Sink): whatever delivers records, a
+//! file or a live session, can be reported. Records must come sorted by time
+//! overall, since names of tasks and mappings of processes are followed as the
+//! trace goes on: a line shows the name its task had then.
+
+mod address_space;
+mod class_plan;
+mod entry;
+mod fields_text;
+mod json;
+mod kallsyms;
+mod loss;
+mod number;
+mod options;
+mod perf_map;
+mod read;
+mod sink;
+mod stack;
+mod symbols;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod text;
+#[cfg(feature = "symbolize")]
+mod user_symbols;
+
+pub use kallsyms::Kallsyms;
+pub use options::{Column, CpuList, Filter, OutputFormat, ReportOptions, TimeBound};
+pub use read::{Outcome, read_into};
+pub use sink::Report;

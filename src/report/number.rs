@@ -1,0 +1,132 @@
+//! Numbers as text, without `fmt`'s detours: a line has half a dozen of them.
+
+const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
+2021222324252627282930313233343536373839\
+4041424344454647484950515253545556575859\
+6061626364656667686970717273747576777879\
+8081828384858687888990919293949596979899";
+
+/// Decimal digits, right-aligned in a small buffer.
+struct Digits {
+    buffer: [u8; 20],
+    start: usize,
+}
+
+impl Digits {
+    #[inline]
+    fn of(mut v: u64) -> Self {
+        let mut d = Digits {
+            buffer: [0; 20],
+            start: 20,
+        };
+        while v >= 100 {
+            let pair = (v % 100) as usize * 2;
+            v /= 100;
+            d.start -= 2;
+            d.buffer[d.start..d.start + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        }
+        if v >= 10 {
+            let pair = v as usize * 2;
+            d.start -= 2;
+            d.buffer[d.start..d.start + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        } else {
+            d.start -= 1;
+            d.buffer[d.start] = b'0' + v as u8;
+        }
+        d
+    }
+
+    #[inline]
+    fn text(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+}
+
+const SPACES: [u8; 64] = [b' '; 64];
+
+/// `count` spaces.
+#[inline]
+pub(super) fn spaces(out: &mut Vec<u8>, mut count: usize) {
+    while count > 0 {
+        let n = count.min(SPACES.len());
+        out.extend_from_slice(&SPACES[..n]);
+        count -= n;
+    }
+}
+
+#[inline]
+pub(super) fn unsigned(out: &mut Vec<u8>, v: u64) {
+    out.extend_from_slice(Digits::of(v).text());
+}
+
+#[inline]
+pub(super) fn signed(out: &mut Vec<u8>, v: i64) {
+    if v < 0 {
+        out.push(b'-');
+    }
+    unsigned(out, v.unsigned_abs());
+}
+
+/// Right-aligned in `width`, filled with `fill`.
+#[inline]
+pub(super) fn padded(out: &mut Vec<u8>, v: u64, width: usize, fill: u8) {
+    let digits = Digits::of(v);
+    for _ in digits.text().len()..width {
+        out.push(fill);
+    }
+    out.extend_from_slice(digits.text());
+}
+
+/// Lower-case hexadecimal without a prefix.
+#[inline]
+pub(super) fn hex(out: &mut Vec<u8>, v: u64) {
+    let digits = (64 - v.leading_zeros()).div_ceil(4).max(1);
+    for i in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[(v >> (4 * i)) as usize & 15]);
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    for b in bytes {
+        out.push(b"0123456789abcdef"[usize::from(b >> 4)]);
+        out.push(b"0123456789abcdef"[usize::from(b & 15)]);
+    }
+}
+
+/// Seconds, right-aligned in `width`, and nanoseconds.
+#[inline]
+pub(super) fn time(out: &mut Vec<u8>, ns: u64, width: usize) {
+    padded(out, ns / 1_000_000_000, width, b' ');
+    out.push(b'.');
+    padded(out, ns % 1_000_000_000, 9, b'0');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn as_the_standard_library_writes_them() {
+        let mut v = 1u64;
+        for _ in 0..200 {
+            for v in [v, v.wrapping_neg(), v - 1] {
+                assert_eq!(text(|o| unsigned(o, v)), v.to_string());
+                assert_eq!(text(|o| signed(o, v as i64)), (v as i64).to_string());
+                assert_eq!(text(|o| hex(o, v)), format!("{v:x}"));
+                assert_eq!(text(|o| padded(o, v, 5, b'0')), format!("{v:05}"));
+                let (s, ns) = (v / 1_000_000_000, v % 1_000_000_000);
+                assert_eq!(text(|o| time(o, v, 6)), format!("{s:6}.{ns:09}"));
+            }
+            v = v.wrapping_mul(7).max(1);
+        }
+        assert_eq!(text(|o| signed(o, i64::MIN)), i64::MIN.to_string());
+        assert_eq!(text(|o| spaces(o, 130)), " ".repeat(130));
+    }
+}

@@ -1,0 +1,452 @@
+//! The sink that writes the report.
+
+use super::address_space::Dso;
+use super::class_plan::{ClassPlan, Kind};
+use super::json::{self, FieldsJson, Object};
+use super::kallsyms::Kallsyms;
+use super::options::{Column, OutputFormat, ReportOptions};
+use super::symbols::Symbols;
+use super::tasks::Tasks;
+use super::text::{self, TaskColumns};
+use super::{loss, stack};
+use kstrace_schema::decode::walk;
+use kstrace_schema::{
+    Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, SessionInfo, SessionTime, Sink,
+    SourceInfo,
+};
+use std::io::Write;
+use std::sync::Arc;
+
+/// The output is written when so much of it has come together.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// Writes records as text or JSON Lines.
+///
+/// After the limit on records or time is reached, [`record`](Sink::record) gives
+/// an error of kind `ReceiverGone`, as it does when the reader of the output has
+/// gone: nothing more is wanted, and that is no failure.
+pub struct Report<W: Write> {
+    writer: W,
+    out: Vec<u8>,
+    options: ReportOptions,
+    columns: Vec<Column>,
+    plans: Vec<Option<Box<ClassPlan>>>,
+    sources: Vec<SourceInfo>,
+    tasks: Tasks,
+    symbols: Symbols,
+    /// Bounds in ns of the session clock, known once the trace has begun.
+    bounds: Option<(u64, u64)>,
+    shown: u64,
+    lost: u64,
+    wants_losses: bool,
+}
+
+impl<W: Write> std::fmt::Debug for Report<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Report")
+            .field("options", &self.options)
+            .field("shown", &self.shown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Report<W> {
+    /// A report to `writer`. Kernel addresses are resolved by `kernel`, which
+    /// must be that of the boot the trace was made in; empty if there is none.
+    pub fn new(writer: W, options: ReportOptions, kernel: Kallsyms) -> Self {
+        let events = &options.filter.events;
+        Report {
+            writer,
+            out: Vec::with_capacity(BUFFER_BYTES + (16 << 10)),
+            columns: options.columns.clone().unwrap_or_default(),
+            plans: Vec::new(),
+            sources: Vec::new(),
+            tasks: Tasks::default(),
+            symbols: Symbols::new(kernel, options.symbols),
+            bounds: None,
+            shown: 0,
+            lost: 0,
+            wants_losses: events.is_empty()
+                || events
+                    .iter()
+                    .any(|p| tracefs::glob::matches(p, kstrace_schema::builtin::LOST)),
+            options,
+        }
+    }
+
+    /// The writer, with everything written to it that [`finish`](Sink::finish) has flushed.
+    pub fn into_writer(self) -> W {
+        self.writer
+    }
+
+    /// Records shown so far.
+    pub fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    /// Records that the trace says were lost, as far as it has been read.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Hands over what has been written so far: for live output.
+    ///
+    /// # Errors
+    /// Those of the writer; `ReceiverGone` for a broken pipe.
+    pub fn flush(&mut self) -> Result<()> {
+        let result = self
+            .writer
+            .write_all(&self.out)
+            .and_then(|()| self.writer.flush());
+        self.out.clear();
+        result.map_err(|e| Error::io("cannot write the report", e))
+    }
+
+    fn written(&mut self) -> Result<()> {
+        self.shown += 1;
+        if self.out.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a time lies within the bounds; an error behind the last one.
+    #[inline]
+    fn in_time(&mut self, time: SessionTime) -> Result<bool> {
+        let (since, until) = match self.bounds {
+            Some(bounds) => bounds,
+            None => {
+                let filter = &self.options.filter;
+                let start = time.as_ns();
+                let bounds = (
+                    filter.since.map_or(0, |b| b.resolve_ns(start)),
+                    filter.until.map_or(u64::MAX, |b| b.resolve_ns(start)),
+                );
+                *self.bounds.insert(bounds)
+            }
+        };
+        if time.as_ns() > until {
+            return Err(enough());
+        }
+        Ok(time.as_ns() >= since)
+    }
+
+    fn source_word(&self, loss: &Loss) -> &str {
+        self.sources
+            .iter()
+            .find(|s| s.id == loss.source)
+            .map_or("kstrace", |s| s.kind.as_str())
+    }
+
+    fn show_loss(&mut self, time: SessionTime, lost: &Loss) -> Result<()> {
+        self.lost = self.lost.saturating_add(lost.count);
+        let cpus = &self.options.filter.cpus;
+        let cpu_wanted = cpus
+            .as_ref()
+            .is_none_or(|c| c.contains(lost.cpu) || lost.cpu.known().is_none());
+        if !self.wants_losses || !cpu_wanted || !self.in_time(time)? {
+            return Ok(());
+        }
+        let mut out = std::mem::take(&mut self.out);
+        match self.options.format {
+            OutputFormat::Text => loss::write_text(&mut out, lost, self.source_word(lost)),
+            OutputFormat::JsonLines => {
+                loss::write_json(&mut out, time, lost, self.source_word(lost));
+            }
+        }
+        self.out = out;
+        if self.out.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, plan: &ClassPlan, record: &EventRecord<'_>, task: &TaskColumns) {
+        let (out, symbols) = (&mut self.out, &mut self.symbols);
+        match (self.options.format, self.options.columns.is_some()) {
+            (OutputFormat::Text, false) => text::write_usual(out, plan, record, task, symbols),
+            (OutputFormat::Text, true) => {
+                text::write_columns(out, &self.columns, plan, record, task, symbols);
+            }
+            (OutputFormat::JsonLines, false) => {
+                const USUAL: [Column; 7] = [
+                    Column::Time,
+                    Column::Cpu,
+                    Column::Tid,
+                    Column::Pid,
+                    Column::Comm,
+                    Column::Event,
+                    Column::Source,
+                ];
+                write_json(out, &USUAL, true, plan, record, task, symbols);
+            }
+            (OutputFormat::JsonLines, true) => {
+                write_json(out, &self.columns, false, plan, record, task, symbols);
+            }
+        }
+    }
+
+    fn one_record(&mut self, plan: &ClassPlan, record: &EventRecord<'_>) -> Result<()> {
+        let payload = record.payload;
+        self.follow(plan, payload);
+        let in_time = self.in_time(record.time)?;
+        if plan.kind == Kind::Lost
+            && let Some(lost) = plan.lost.as_ref().and_then(|f| f.read(payload))
+        {
+            return self.show_loss(record.time, &lost);
+        }
+        let filter = &self.options.filter;
+        if !plan.wanted
+            || !in_time
+            || filter
+                .cpus
+                .as_ref()
+                .is_some_and(|c| !c.contains(record.cpu))
+        {
+            return Ok(());
+        }
+        let tid = plan.tid(payload);
+        if !filter.tids.is_empty() && !tid.is_some_and(|t| filter.tids.contains(&t)) {
+            return Ok(());
+        }
+        let known = tid.map(|t| self.tasks.get(t)).unwrap_or_default();
+        let pid = plan
+            .pid(payload)
+            .or(if tid == Some(0) { Some(0) } else { known.pid });
+        if !filter.pids.is_empty() && !pid.is_some_and(|p| filter.pids.contains(&p)) {
+            return Ok(());
+        }
+        if self.options.limit.is_some_and(|limit| self.shown >= limit) {
+            return Err(enough());
+        }
+        self.show(
+            plan,
+            record,
+            &TaskColumns {
+                tid,
+                pid,
+                comm: known.comm,
+            },
+        );
+        self.written()
+    }
+
+    /// Takes in what the record tells about tasks and mappings, shown or not.
+    #[inline]
+    fn follow(&mut self, plan: &ClassPlan, payload: &[u8]) {
+        if let Some(fork) = &plan.fork {
+            let id = |f: &kstrace_schema::decode::FieldAccess| f.get_i64(payload).map(|v| v as i32);
+            if let (Some(pid), Some(parent_pid), Some(tid), Some(parent_tid)) = (
+                id(&fork.pid),
+                id(&fork.parent_pid),
+                id(&fork.tid),
+                id(&fork.parent_tid),
+            ) {
+                self.tasks.fork(parent_tid, tid, Some(pid));
+                self.symbols.spaces.fork(parent_pid, pid);
+            }
+        }
+        if let Some(pid) = plan.exec_pid.as_ref().and_then(|e| e.process(payload)) {
+            self.symbols.spaces.exec(pid);
+        }
+        if plan.mapping.is_some() {
+            self.map(plan, payload);
+        }
+        plan.update_tasks(payload, &mut self.tasks);
+    }
+
+    fn map(&mut self, plan: &ClassPlan, payload: &[u8]) -> Option<()> {
+        let m = plan.mapping.as_ref()?;
+        let path = String::from_utf8_lossy(m.path.get_bytes(payload)?);
+        let build_id = m.build_id.as_ref().and_then(|(size, id)| {
+            let size = usize::try_from(size.get_u64(payload)?).ok()?;
+            id.get_bytes(payload)?.get(..size).map(Into::into)
+        });
+        self.symbols.spaces.map(
+            m.pid.get_i64(payload)? as i32,
+            m.start.get_u64(payload)?,
+            m.len.get_u64(payload)?,
+            m.file_offset.get_u64(payload)?,
+            Dso {
+                path: path.as_ref().into(),
+                build_id,
+            },
+        );
+        Some(())
+    }
+}
+
+impl<W: Write> Sink for Report<W> {
+    fn session(&mut self, session: &SessionInfo) -> Result<()> {
+        self.sources = session.sources.clone();
+        Ok(())
+    }
+
+    fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {
+        let index = usize::from(class.id.0);
+        if self.plans.len() <= index {
+            self.plans.resize_with(index + 1, || None);
+        }
+        let plan = ClassPlan::new(class, &self.options.filter, &self.columns);
+        self.plans[index] = Some(Box::new(plan));
+        Ok(())
+    }
+
+    fn record(&mut self, record: &EventRecord<'_>) -> Result<()> {
+        let index = usize::from(record.class.0);
+        // Taken out for the call, so that the rest of the report can be changed meanwhile.
+        let Some(plan) = self.plans.get_mut(index).and_then(Option::take) else {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                format!(
+                    "a record of class {} at {}, which no class has",
+                    record.class, record.time
+                ),
+            ));
+        };
+        let result = self.one_record(&plan, record);
+        self.plans[index] = Some(plan);
+        result
+    }
+
+    fn loss(&mut self, lost: &Loss) -> Result<()> {
+        self.show_loss(lost.end, lost)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.flush()
+    }
+}
+
+/// The end that was asked for.
+fn enough() -> Error {
+    Error::new(
+        ErrorKind::ReceiverGone,
+        "all that was asked for has been shown",
+    )
+}
+
+fn write_json(
+    out: &mut Vec<u8>,
+    columns: &[Column],
+    everything: bool,
+    plan: &ClassPlan,
+    record: &EventRecord<'_>,
+    task: &TaskColumns,
+    symbols: &mut Symbols,
+) {
+    let mut object = Object::begin(out);
+    for column in columns {
+        match column {
+            Column::Time => object.unsigned("time_ns", record.time.as_ns()),
+            Column::Cpu => {
+                if let Some(cpu) = record.cpu.known() {
+                    object.unsigned("cpu", cpu.0.into());
+                }
+            }
+            Column::Tid => task
+                .tid
+                .into_iter()
+                .for_each(|t| object.signed("tid", t.into())),
+            Column::Pid => task
+                .pid
+                .into_iter()
+                .for_each(|t| object.signed("pid", t.into())),
+            Column::Comm => {
+                if task.tid == Some(0) || task.comm.is_some() {
+                    object.text("comm", task.name());
+                }
+            }
+            Column::Event => object.text("event", plan.class.name.as_bytes()),
+            Column::Source => object.text("source", plan.class.namespace.as_bytes()),
+            Column::Text => {
+                let mut line = Vec::new();
+                text::write_text(&mut line, plan, record, task, symbols);
+                object.text("text", &line);
+            }
+            Column::Stack | Column::Field(_) => {}
+        }
+    }
+    if everything {
+        object.key("fields");
+        if let Some(error) = write_all_fields(object.out, plan, record) {
+            object.text("error", error.as_bytes());
+        }
+    } else if !plan.named.is_empty() {
+        object.key("fields");
+        write_named_fields(object.out, columns, plan, record);
+    }
+    if (everything || columns.contains(&Column::Stack))
+        && let Some(callchain) = &plan.callchain
+    {
+        let out = object.key("stack");
+        out.push(b'[');
+        let mut first = true;
+        let pid = task.process();
+        stack::for_each_frame(callchain, record.payload, pid, symbols, |address, frame| {
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            json::frame(out, address, frame);
+        });
+        out.push(b']');
+    }
+    object.end();
+    out.push(b'\n');
+}
+
+/// An object of all fields; gives what is wrong if the payload is damaged.
+fn write_all_fields(
+    out: &mut Vec<u8>,
+    plan: &ClassPlan,
+    record: &EventRecord<'_>,
+) -> Option<String> {
+    out.push(b'{');
+    let begin = out.len();
+    let entry = plan.entry.as_ref().and_then(|e| e.measured(record.payload));
+    let mut visitor = FieldsJson::new(out, true, entry.is_some());
+    let walked = walk(
+        &plan.class.payload,
+        record.payload,
+        record.rest_len_bytes,
+        &mut visitor,
+    );
+    let mut first = visitor.is_first();
+    if walked.is_err() {
+        // Structures may be open: only what is whole can be shown, and that is nothing.
+        out.truncate(begin);
+        first = true;
+    }
+    if let Some((class, bytes, rest)) = entry {
+        let before = out.len();
+        let mut visitor = FieldsJson::new(out, first, false);
+        if walk(class, bytes, rest, &mut visitor).is_err() {
+            out.truncate(before);
+        }
+    }
+    out.push(b'}');
+    walked.err().map(|e| e.to_string())
+}
+
+fn write_named_fields(
+    out: &mut Vec<u8>,
+    columns: &[Column],
+    plan: &ClassPlan,
+    record: &EventRecord<'_>,
+) {
+    let mut object = Object::begin(out);
+    let names = columns.iter().filter_map(|c| match c {
+        Column::Field(name) => Some(name),
+        _ => None,
+    });
+    for (name, field) in names.zip(&plan.named) {
+        let Some(field) = field else { continue };
+        let Some(base) = field.base(plan.entry.as_ref(), record.payload) else {
+            continue;
+        };
+        if let Some(value) = field.access().get(base) {
+            json::value(object.key(name), value);
+        }
+    }
+    object.end();
+}
