@@ -304,6 +304,11 @@ impl LaneWriter {
 
     /// Gives everything appended so far to readers, with the counts that belong to it.
     pub fn publish(&mut self) {
+        if self.open && self.data.window_bytes() == 0 {
+            // The position after it is that of the next packet, which says that this one is closed.
+            self.close_packet();
+            return;
+        }
         let s = self.stats();
         for (offset, value) in [
             (control::WRITTEN, s.written),

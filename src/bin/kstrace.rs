@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The command `kstrace`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kstrace::cli::main()
+}

@@ -1,1 +1,70 @@
 //! The command line: one file a subcommand.
+
+mod events;
+mod progress;
+mod record;
+mod size;
+mod summary;
+
+use clap::{ArgMatches, Args, Command};
+use std::process::ExitCode;
+
+/// One subcommand: its name, its arguments, what it does.
+struct Verb {
+    command: fn() -> Command,
+    run: fn(&ArgMatches) -> anyhow::Result<ExitCode>,
+}
+
+const VERBS: &[Verb] = &[Verb {
+    command: || {
+        record::RecordArgs::augment_args(Command::new("record"))
+            .about("Record events of perf and ftrace into one trace")
+    },
+    run: record::run,
+}];
+
+fn command() -> Command {
+    Command::new("kstrace")
+        .about("One timeline for perf, ftrace and LTTng")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(VERBS.iter().map(|v| (v.command)()))
+}
+
+/// Parses the command line, runs it, prints an error once with its causes.
+///
+/// Exit status: 0 done; 1 failed, or the input was damaged; 2 wrong usage; 3
+/// with `--fail-on-loss` when records were lost; after a recorded command, its own.
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let Some((name, arguments)) = matches.subcommand() else { return ExitCode::from(2) };
+    let verb = VERBS.iter().find(|v| (v.command)().get_name() == name);
+    let outcome = verb.map_or(Ok(ExitCode::from(2)), |v| (v.run)(arguments));
+    match outcome {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kstrace: {error:#}");
+            ExitCode::from(exit_status(&error))
+        }
+    }
+}
+
+/// Whoever read our output has had enough: that is not our failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn exit_status(error: &anyhow::Error) -> u8 {
+    let usage = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<kstrace_schema::Error>()
+            .is_some_and(|e| e.kind() == kstrace_schema::ErrorKind::InvalidInput)
+    });
+    if usage { 2 } else { 1 }
+}

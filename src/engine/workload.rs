@@ -1,0 +1,140 @@
+//! A command that waits at a gate until recording has begun.
+#![expect(unsafe_code, reason = "CommandExt::pre_exec is unsafe: its closure runs between fork and exec")]
+
+use kstrace_schema::{Error, ErrorKind, Result};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::thread::JoinHandle;
+
+/// A forked process that has not yet become its command.
+#[derive(Debug)]
+pub struct Workload {
+    pid: i32,
+    name: String,
+    gate: File,
+    spawner: JoinHandle<std::io::Result<Child>>,
+}
+
+impl Workload {
+    /// Forks; the child waits before its `execve`.
+    ///
+    /// # Errors
+    /// When the process cannot be made. That the command does not exist is only
+    /// known at [`release`](Workload::release).
+    pub fn prepare(argv: &[OsString]) -> Result<Workload> {
+        let (program, arguments) = argv
+            .split_first()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no command to run"))?;
+        let name = program.to_string_lossy().into_owned();
+        let (pid_read, pid_write) = pipe()?;
+        let (gate_read, gate_write) = pipe()?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        let (write_fd, read_fd) = (pid_write.as_raw_fd(), gate_read.as_raw_fd());
+        // The parent's end must not keep the gate open in the child.
+        let close_fd = gate_write.as_raw_fd();
+        // SAFETY: the closure only calls getpid, write, read and close, all of
+        // which are async-signal-safe, on descriptors that outlive the fork.
+        unsafe { command.pre_exec(move || wait_at_gate(write_fd, read_fd, close_fd)) };
+        // Command::spawn returns only after the execve, so it runs beside.
+        let spawner = std::thread::Builder::new()
+            .name("kstrace-spawn".into())
+            .spawn(move || {
+                let outcome = command.spawn();
+                drop((pid_write, gate_read));
+                outcome
+            })
+            .map_err(|e| Error::io("start a thread", e))?;
+        let mut bytes = [0; 4];
+        if File::from(pid_read).read_exact(&mut bytes).is_err() {
+            let cause = match spawner.join() {
+                Ok(Err(e)) => e,
+                _ => std::io::Error::other("the child process vanished"),
+            };
+            return Err(Error::io(format!("cannot start '{name}'"), cause));
+        }
+        Ok(Workload { pid: i32::from_ne_bytes(bytes), name, gate: File::from(gate_write), spawner })
+    }
+
+    /// The child's process id, which it keeps.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Lets the child become its command.
+    ///
+    /// # Errors
+    /// `ErrorKind::NotFound` or `PermissionDenied` when it cannot be executed.
+    pub fn release(mut self) -> Result<Child> {
+        self.gate.write_all(&[1]).map_err(|e| Error::io("start the command", e))?;
+        match self.spawner.join() {
+            Ok(Ok(child)) => Ok(child),
+            Ok(Err(e)) => Err(Error::io(format!("cannot run '{}'", self.name), e)),
+            Err(_) => Err(Error::new(ErrorKind::Io, format!("cannot run '{}'", self.name))),
+        }
+    }
+
+    /// The child's process id as nix wants it.
+    pub fn nix_pid(&self) -> Pid {
+        Pid::from_raw(self.pid)
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .map_err(|e| Error::io("make a pipe", std::io::Error::from(e)))
+}
+
+fn wait_at_gate(pid_fd: RawFd, gate_fd: RawFd, close_fd: RawFd) -> std::io::Result<()> {
+    // SAFETY: closes this process's copy of a descriptor that the parent owns.
+    unsafe { libc::close(close_fd) };
+    let pid = std::process::id().to_ne_bytes();
+    // SAFETY: `pid` is four readable bytes.
+    if unsafe { libc::write(pid_fd, pid.as_ptr().cast(), pid.len()) } != 4 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let mut go = 0u8;
+    loop {
+        // SAFETY: `go` is one writable byte.
+        match unsafe { libc::read(gate_fd, (&raw mut go).cast(), 1) } {
+            1 => return Ok(()),
+            // The recorder went away without saying go: the command must not run.
+            0 => return Err(std::io::Error::from(std::io::ErrorKind::Interrupted)),
+            _ => {
+                let error = std::io::Error::last_os_error();
+                if error.kind() != std::io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_the_gate_and_keeps_its_pid() {
+        let workload = Workload::prepare(&["sh".into(), "-c".into(), "exit 7".into()]).unwrap();
+        let pid = workload.pid();
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        assert_ne!(comm.trim(), "sh");
+        let mut child = workload.release().unwrap();
+        assert_eq!(child.id(), u32::try_from(pid).unwrap());
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist() {
+        let workload = Workload::prepare(&["/no/such/program".into()]).unwrap();
+        let error = workload.release().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("/no/such/program"));
+    }
+}

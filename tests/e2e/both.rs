@@ -1,0 +1,67 @@
+//! The proof that the clock is one: the same switch through perf and through ftrace.
+
+use super::support::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
+    let dir = scratch();
+    let trace = dir.path().join("t.kst");
+    succeed(
+        kstrace(["record", "-a", "-m", "16M", "--source", "both", "-e", "sched:sched_switch"])
+            .args(["--fail-on-loss", "-o"])
+            .arg(&trace)
+            .arg("--")
+            .arg(load_path())
+            .args(["--mode", "switch", "--n", "20000"]),
+    );
+    let json = stdout(kstrace(["report", "--json", "--no-symbols"]).arg(&trace));
+    // By CPU, the switches in order as each source saw them: (time, prev, next).
+    let mut seen: BTreeMap<(u64, String), Vec<(u64, i64, i64)>> = BTreeMap::new();
+    for line in json.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+        if record["event"] != "sched:sched_switch" {
+            continue;
+        }
+        let fields = &record["fields"];
+        let source = record["source"].as_str().expect("a source").to_owned();
+        seen.entry((record["cpu"].as_u64().expect("a CPU"), source)).or_default().push((
+            record["time_ns"].as_u64().expect("a time"),
+            fields["prev_pid"].as_i64().expect("prev_pid"),
+            fields["next_pid"].as_i64().expect("next_pid"),
+        ));
+    }
+    let cpus: Vec<u64> = seen.keys().map(|(cpu, _)| *cpu).collect();
+    let mut pairs = 0;
+    for cpu in cpus {
+        let perf = &seen[&(cpu, "perf".to_owned())];
+        let ftrace = &seen[&(cpu, "ftrace".to_owned())];
+        // One begins and ends a little before the other: compare from the first switch that both saw.
+        let (begin, end) = overlap(perf, ftrace);
+        let inside = |list: &[(u64, i64, i64)]| -> Vec<(u64, i64, i64)> {
+            list.iter().copied().filter(|(t, ..)| (begin..=end).contains(t)).collect()
+        };
+        let (perf, ftrace) = (inside(perf), inside(ftrace));
+        assert_eq!(perf.len(), ftrace.len(), "CPU {cpu}: one is missing on one side");
+        for (p, f) in perf.iter().zip(&ftrace) {
+            assert_eq!((p.1, p.2), (f.1, f.2), "CPU {cpu}: not the same switch");
+            assert!(p.0.abs_diff(f.0) < 1_000, "CPU {cpu}: {} and {} ns", p.0, f.0);
+            pairs += 1;
+        }
+    }
+    assert!(pairs >= 20_000, "only {pairs} pairs");
+}
+
+/// The time both were recording, with a margin of a microsecond for the pairs at its ends.
+fn overlap(a: &[(u64, i64, i64)], b: &[(u64, i64, i64)]) -> (u64, u64) {
+    let begin = a.first().expect("a switch").0.max(b.first().expect("a switch").0);
+    let end = a.last().expect("a switch").0.min(b.last().expect("a switch").0);
+    // At either end only one of a pair may lie inside: move to the middle between two switches.
+    let after = |list: &[(u64, i64, i64)], t: u64| {
+        list.iter().map(|s| s.0).find(|x| *x > t + 2_000).unwrap_or(t) - 1_000
+    };
+    let before = |list: &[(u64, i64, i64)], t: u64| {
+        list.iter().map(|s| s.0).rfind(|x| *x + 2_000 < t).unwrap_or(t) + 1_000
+    };
+    (after(a, begin), before(a, end))
+}

@@ -1,0 +1,8 @@
+//! End-to-end: the real command on the real kernel, judged by the real old tools.
+
+mod both;
+mod command_line;
+mod counted;
+mod kill;
+mod loss;
+mod support;
