@@ -187,6 +187,22 @@ impl LaneReader {
             .load_relaxed()
     }
 
+    /// The lane's record number of the first record that is in a packet, or will
+    /// be if it has none yet; `None` if the packet has been overwritten.
+    pub(crate) fn record_number_at(&self, packet: u64) -> Option<u64> {
+        if self.layout.geometry.position_of(packet) < self.committed() {
+            let first = self.first_record(packet);
+            return self.still_intact(packet).then_some(first);
+        }
+        let Some(before) = packet.checked_sub(1) else {
+            return Some(0);
+        };
+        let first = self.first_record(before);
+        let header = self.copy_header(before);
+        let next = first.wrapping_add(u64::from(header.record_count));
+        self.still_intact(before).then_some(next)
+    }
+
     /// Appends bytes of a packet to `out`. They mean nothing unless the packet is
     /// [`still_intact`](Self::still_intact) afterwards.
     pub(crate) fn copy(&self, packet: u64, offset: usize, bytes: usize, out: &mut Vec<u8>) {

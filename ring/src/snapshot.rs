@@ -65,7 +65,11 @@ impl LaneReader {
             committed = self.committed();
             let open = geometry.packet_of(committed);
             // A writer that is faster than this copy is escaped by leaving out more and more.
-            packet = (self.oldest_packet() + margin).min(open).max(packet + 1);
+            packet = self
+                .oldest_packet()
+                .saturating_add(margin)
+                .min(open)
+                .max(packet + 1);
             margin = (margin * 2).clamp(1, geometry.sub_buffers);
             snapshot.first_packet = packet;
         }

@@ -25,7 +25,7 @@ pub struct Viewer {
     /// Where `chunk` begins in its packet; 0 before the packet's header.
     offset: usize,
     packet: u64,
-    /// The lane's number of the next record; `None` until the first packet was looked at.
+    /// The lane's number of the next record; `None` if that is not known yet.
     next_record: Option<u64>,
     lost: u64,
     lane: LaneReader,
@@ -34,17 +34,27 @@ pub struct Viewer {
 impl Viewer {
     /// A viewer of a lane.
     pub fn new(lane: LaneReader, start: Start) -> Self {
-        let packet = match start {
+        let begin = || match start {
             Start::Oldest => lane.oldest_packet(),
             Start::Current => lane.geometry().packet_of(lane.committed()),
         };
+        // From here on every record is read or counted as lost. A writer fast enough to take the
+        // packet away each time only puts off the moment from which that holds.
+        let (mut packet, mut next_record) = (begin(), None);
+        for _ in 0..16 {
+            next_record = lane.record_number_at(packet);
+            if next_record.is_some() {
+                break;
+            }
+            packet = begin();
+        }
         Viewer {
             chunk: Vec::with_capacity(CHUNK_BYTES),
             at: 0,
             cpu: lane.cpu(),
             offset: 0,
             packet,
-            next_record: None,
+            next_record,
             lost: 0,
             lane,
         }
@@ -74,7 +84,7 @@ impl Viewer {
         let begin = self.at + RECORD_HEADER_BYTES;
         let end = begin + header.payload_len_bytes as usize;
         self.at += bytes;
-        self.next_record = self.next_record.map(|n| n + 1);
+        self.next_record = self.next_record.map(|n| n.wrapping_add(1));
         Ok(Some(EventRecord {
             class: ClassId(header.class_id),
             rest_len_bytes: header.rest_len_bytes,
@@ -219,8 +229,12 @@ impl Viewer {
     /// the writer not to be lapped at once again.
     fn lapped(&mut self) {
         let geometry = self.lane.geometry();
-        let oldest = self.lane.oldest_packet().max(self.packet + 1);
+        let oldest = self.lane.oldest_packet().max(self.packet.saturating_add(1));
         let open = geometry.packet_of(self.lane.committed());
-        self.go_to((oldest + geometry.sub_buffers / 8).min(open.max(oldest)));
+        self.go_to(
+            oldest
+                .saturating_add(geometry.sub_buffers / 8)
+                .min(open.max(oldest)),
+        );
     }
 }

@@ -3,3 +3,7 @@
 mod support;
 
 mod basics;
+mod by_offsets;
+mod hostile;
+mod model;
+mod threads;
