@@ -1,0 +1,5 @@
+//! Integration tests of the ftrace source on the running kernel, one binary.
+
+mod collect;
+mod helper;
+mod live;
