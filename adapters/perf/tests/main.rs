@@ -1,11 +1,3 @@
-//! Recording on the running kernel. Skips, aloud, only where the machine does not
-//! allow perf events at all.
+//! The tests of this crate that need more than the crate itself.
 
-mod collect;
-mod errors;
-mod exclude;
-mod inherit;
-mod loss;
-mod sampling;
-mod sideband;
-mod tracepoints;
+mod live;

@@ -39,7 +39,10 @@ fn tracepoints_are_printed_with_the_task_they_belong_to() {
     let second = enter.entry(70_000, &[&sys_enter(257, 0xffff_ffff_ffff_ff9c)]);
     export.write(&enter.class, 1_000_000_002, 1, &second);
     // The task has executed another program since it was switched to.
-    let third = switch.entry(70_000, &[&sched_switch(("cc1", 70_000), 0, ("swapper/1", 0))]);
+    let third = switch.entry(
+        70_000,
+        &[&sched_switch(("cc1", 70_000), 0, ("swapper/1", 0))],
+    );
     export.write(&switch.class, 1_000_000_003, 0, &third);
     export.finish();
     assert_eq!(export.sink.report().kept, 4);
@@ -64,10 +67,17 @@ fn dynamic_fields_name_forked_and_executing_tasks() {
     let fork = export.ftrace("sched:sched_process_fork");
     let exec = export.ftrace("sched:sched_process_exec");
     let enter = export.ftrace("raw_syscalls:sys_enter");
-    let location = |offset: usize, length: usize| ((length as u32) << 16 | offset as u32).to_ne_bytes();
+    let location =
+        |offset: usize, length: usize| ((length as u32) << 16 | offset as u32).to_ne_bytes();
     export.process(1, 10, 10, "sh");
     for (time, tid, flags) in [(10u64, 11i32, 0x10000u64), (20, 12, 0)] {
-        let fields = [&tid.to_ne_bytes()[..], &comm("sh"), &[0; 4], &flags.to_ne_bytes(), &[0; 2]];
+        let fields = [
+            &tid.to_ne_bytes()[..],
+            &comm("sh"),
+            &[0; 4],
+            &flags.to_ne_bytes(),
+            &[0; 2],
+        ];
         let entry = newtask.entry(10, &fields);
         export.write(&newtask.class, time, 0, &entry);
         let entry = fork.entry(
@@ -85,11 +95,21 @@ fn dynamic_fields_name_forked_and_executing_tasks() {
     let path = b"/usr/bin/a-long-program-name\0";
     let entry = exec.entry(
         12,
-        &[&location(20, path.len()), &12i32.to_ne_bytes(), &12i32.to_ne_bytes(), path],
+        &[
+            &location(20, path.len()),
+            &12i32.to_ne_bytes(),
+            &12i32.to_ne_bytes(),
+            path,
+        ],
     );
     export.write(&exec.class, 30, 1, &entry);
     for (time, tid) in [(40, 10), (41, 11), (42, 12)] {
-        export.write(&enter.class, time, 0, &enter.entry(tid, &[&sys_enter(39, 1)]));
+        export.write(
+            &enter.class,
+            time,
+            0,
+            &enter.entry(tid, &[&sys_enter(39, 1)]),
+        );
     }
     export.finish();
     let lines = script(FIELDS, &export.path);
@@ -126,11 +146,27 @@ fn ftraces_own_events_are_events_of_the_system_ftrace() {
     let lines = script("tid,cpu,time,event,ip,trace", &export.path);
     // The address of the second stands on a line of its own: its text ended the line.
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(lines[0].starts_with("7 [000] 0.000000100: ftrace:function:"), "{}", lines[0]);
+    assert!(
+        lines[0].starts_with("7 [000] 0.000000100: ftrace:function:"),
+        "{}",
+        lines[0]
+    );
     assert!(lines[0].contains("0x1000 <-- 0x2000"), "{}", lines[0]);
-    assert!(lines[0].contains(" 1000"), "the function is the sample's address: {}", lines[0]);
-    assert!(lines[1].contains("ftrace:print:") && lines[1].contains("hello, world"), "{}", lines[1]);
-    assert!(lines[3].contains("ftrace:funcgraph_entry: --> 0x3000 (3)"), "{}", lines[3]);
+    assert!(
+        lines[0].contains(" 1000"),
+        "the function is the sample's address: {}",
+        lines[0]
+    );
+    assert!(
+        lines[1].contains("ftrace:print:") && lines[1].contains("hello, world"),
+        "{}",
+        lines[1]
+    );
+    assert!(
+        lines[3].contains("ftrace:funcgraph_entry: --> 0x3000 (3)"),
+        "{}",
+        lines[3]
+    );
 }
 
 #[test]
@@ -151,11 +187,23 @@ fn loss_is_told_where_and_when_it_happened() {
     export.sink.loss(&loss(FTRACE, 1, 41, 1_500)).unwrap();
     export.write(&enter.class, 2_000, 1, &enter.entry(7, &[&sys_enter(2, 1)]));
     // The session's own ring; the end of the session's time is not yet there.
-    export.sink.loss(&loss(SourceId::KSTRACE, 0, 1, u64::MAX)).unwrap();
+    export
+        .sink
+        .loss(&loss(SourceId::KSTRACE, 0, 1, u64::MAX))
+        .unwrap();
     export.finish();
     let report = export.sink.report();
     assert_eq!((report.kept, report.lost), (2, 42));
-    let dump = perf(&["script", "--ns", "--show-lost-events", "-F", "cpu,time,event"], &export.path);
+    let dump = perf(
+        &[
+            "script",
+            "--ns",
+            "--show-lost-events",
+            "-F",
+            "cpu,time,event",
+        ],
+        &export.path,
+    );
     let lines: Vec<&str> = dump.lines().map(str::trim).collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[1].contains("PERF_RECORD_LOST lost 41"), "{lines:?}");
@@ -164,7 +212,11 @@ fn loss_is_told_where_and_when_it_happened() {
     let stats = perf(&["report", "--stats"], &export.path);
     let count = |name: &str| {
         let line = stats.lines().find(|l| l.trim_start().starts_with(name));
-        line.and_then(|l| l.split_whitespace().rev().find_map(|w| w.parse::<u64>().ok()))
+        line.and_then(|l| {
+            l.split_whitespace()
+                .rev()
+                .find_map(|w| w.parse::<u64>().ok())
+        })
     };
     assert_eq!(count("LOST events:"), Some(2), "{stats}");
     assert_eq!(count("SAMPLE events:"), Some(2), "{stats}");
@@ -182,8 +234,18 @@ fn the_header_says_where_and_how() {
         })
         .unwrap();
     let enter = export.ftrace("raw_syscalls:sys_enter");
-    export.write(&enter.class, 6_000_000_000, 0, &enter.entry(7, &[&sys_enter(1, 1)]));
-    export.write(&enter.class, 6_500_000_000, 0, &enter.entry(7, &[&sys_enter(1, 1)]));
+    export.write(
+        &enter.class,
+        6_000_000_000,
+        0,
+        &enter.entry(7, &[&sys_enter(1, 1)]),
+    );
+    export.write(
+        &enter.class,
+        6_500_000_000,
+        0,
+        &enter.entry(7, &[&sys_enter(1, 1)]),
+    );
     export.finish();
     let text = perf(&["report", "--header-only"], &export.path);
     for expected in [
@@ -210,19 +272,30 @@ fn the_header_says_where_and_how() {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");
     }
     let tod = script("tod,event", &export.path);
-    assert!(tod[0].contains(":26.000000"), "22:13:20 UTC and six seconds: {tod:?}");
+    assert!(
+        tod[0].contains(":26.000000"),
+        "22:13:20 UTC and six seconds: {tod:?}"
+    );
 }
 
 #[test]
 fn names_known_beforehand_are_told_first() {
     let mut session = session();
     let attributes = &mut session.sources[1].attributes;
-    attributes.insert("ftrace.saved_cmdlines".into(), "70 Web Content\n71 <...>\n".into());
+    attributes.insert(
+        "ftrace.saved_cmdlines".into(),
+        "70 Web Content\n71 <...>\n".into(),
+    );
     attributes.insert("ftrace.saved_tgids".into(), "70 69\n".into());
     let mut export = Export::with(session, PerfDataOptions::default());
     let enter = export.ftrace("raw_syscalls:sys_enter");
     for tid in [70, 71] {
-        export.write(&enter.class, 1_000, 0, &enter.entry(tid, &[&sys_enter(1, 1)]));
+        export.write(
+            &enter.class,
+            1_000,
+            0,
+            &enter.entry(tid, &[&sys_enter(1, 1)]),
+        );
     }
     export.finish();
     let lines = script("comm,pid,tid", &export.path);
@@ -241,7 +314,9 @@ fn what_the_format_cannot_hold_is_counted() {
         namespace::LTTNG,
         "my_app:tick",
         payload,
-        NativeDescription::Ctf { text: String::new() },
+        NativeDescription::Ctf {
+            text: String::new(),
+        },
     ));
     let pair = export.class(builtin::clock_pair_class());
     let enter = export.ftrace("raw_syscalls:sys_enter");
@@ -259,7 +334,10 @@ fn what_the_format_cannot_hold_is_counted() {
     assert_eq!(report.not_held["lttng:my_app:tick"], 3);
     assert_eq!(report.not_held["ftrace:raw_syscalls:sys_enter"], 2);
     assert_eq!(report.not_held_total(), 5);
-    assert_eq!(script("tid,event", &export.path), ["1 raw_syscalls:sys_enter:"]);
+    assert_eq!(
+        script("tid,event", &export.path),
+        ["1 raw_syscalls:sys_enter:"]
+    );
 }
 
 #[test]

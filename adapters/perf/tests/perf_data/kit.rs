@@ -52,7 +52,13 @@ pub(crate) fn perf(args: &[&str], file: &Path) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "perf {args:?}: {errors}\n{text}");
-    for bad in ["Timestamp below last", "unknown events!", "FATAL", "corrupt", "mis-match"] {
+    for bad in [
+        "Timestamp below last",
+        "unknown events!",
+        "FATAL",
+        "corrupt",
+        "mis-match",
+    ] {
         assert!(!errors.contains(bad), "perf {args:?}: {errors}");
     }
     text
@@ -62,7 +68,10 @@ pub(crate) fn perf(args: &[&str], file: &Path) -> String {
 pub(crate) fn script(fields: &str, file: &Path) -> Vec<String> {
     let text = perf(&["script", "--ns", "-F", fields], file);
     let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.lines().map(squeeze).filter(|line| !line.is_empty()).collect()
+    text.lines()
+        .map(squeeze)
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 /// The text of a format file of this machine.
@@ -70,14 +79,16 @@ pub(crate) fn format(event: &str) -> String {
     let (system, name) = event.split_once(':').unwrap();
     ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
         .iter()
-        .find_map(|root| std::fs::read_to_string(format!("{root}/events/{system}/{name}/format")).ok())
+        .find_map(|root| {
+            std::fs::read_to_string(format!("{root}/events/{system}/{name}/format")).ok()
+        })
         .unwrap_or_else(|| panic!("no format of {event}: root and a mounted tracefs are needed"))
 }
 
 /// A sink with the session's start behind it.
 pub(crate) struct Export {
     pub(crate) sink: PerfDataSink,
-    pub(crate) registry: ClassRegistry,
+    pub(crate) registry: Arc<ClassRegistry>,
     pub(crate) path: PathBuf,
     _scratch: Scratch,
 }
@@ -92,7 +103,12 @@ impl Export {
         let path = scratch.path("perf.data");
         let mut sink = PerfDataSink::create(&path, options).unwrap();
         sink.session(&session).unwrap();
-        Export { sink, registry: ClassRegistry::new(), path, _scratch: scratch }
+        Export {
+            sink,
+            registry: Arc::new(ClassRegistry::new()),
+            path,
+            _scratch: scratch,
+        }
     }
 
     pub(crate) fn class(&mut self, class: EventRecordClass) -> Arc<EventRecordClass> {
@@ -125,13 +141,24 @@ impl Export {
     }
 
     pub(crate) fn process(&mut self, time: u64, pid: i32, tid: i32, comm: &str) {
-        let class = match self.registry.all().iter().find(|c| c.name == builtin::PROCESS) {
+        let class = match self
+            .registry
+            .all()
+            .iter()
+            .find(|c| c.name == builtin::PROCESS)
+        {
             Some(class) => Arc::clone(class),
             None => self.class(builtin::process_class()),
         };
         let mut padded = [0; 16];
         padded[..comm.len()].copy_from_slice(comm.as_bytes());
-        let payload = builtin::ProcessPayload { pid, tid, ppid: 1, kernel: 0, comm: padded };
+        let payload = builtin::ProcessPayload {
+            pid,
+            tid,
+            ppid: 1,
+            kernel: 0,
+            comm: padded,
+        };
         self.write(&class, time, 0, zerocopy::IntoBytes::as_bytes(&payload));
     }
 

@@ -33,7 +33,10 @@ fn an_export_that_is_given_up_leaves_the_old_file() {
     sink.session(&session()).unwrap();
     drop(sink);
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
-    assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        1
+    );
 }
 
 #[test]
@@ -54,14 +57,22 @@ fn writes_to_memory_too() {
 
 #[test]
 fn many_rounds_stay_in_order() {
-    let options = PerfDataOptions { round_records: 16, ..PerfDataOptions::default() };
+    let options = PerfDataOptions {
+        round_records: 16,
+        ..PerfDataOptions::default()
+    };
     let mut export = Export::with(session(), options);
     let enter = export.ftrace("raw_syscalls:sys_enter");
     for n in 0..20_000u64 {
         // Each second one is older than its neighbour, as where merging is done by packets.
         let time = 1_000 + 10 * (n ^ 1);
         let tid = i32::try_from(n % 500 + 1).unwrap();
-        export.write(&enter.class, time, (n % 2) as u32, &enter.entry(tid, &[&[0; 56]]));
+        export.write(
+            &enter.class,
+            time,
+            (n % 2) as u32,
+            &enter.entry(tid, &[&[0; 56]]),
+        );
     }
     export.finish();
     let report = export.sink.report();

@@ -4,4 +4,5 @@ mod differential;
 mod ftrace_records;
 mod kit;
 mod limits;
+mod live;
 mod perf_records;

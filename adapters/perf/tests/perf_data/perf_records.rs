@@ -31,8 +31,11 @@ fn sample_class(
     attr: &Attr,
     ids: serde_json::Value,
 ) -> Arc<EventRecordClass> {
-    let native =
-        NativeDescription::PerfSample { attr_hex: attr.hex(), event: name.into(), format: None };
+    let native = NativeDescription::PerfSample {
+        attr_hex: attr.hex(),
+        event: name.into(),
+        format: None,
+    };
     let payload = StructureClass::default();
     let class = EventRecordClass::new(source, namespace::PERF, name, payload, native);
     export.class(class.with_attribute("perf.ids", ids))
@@ -44,10 +47,19 @@ fn sideband_class(
     record_type: u32,
     sample_id_type: u64,
 ) -> Arc<EventRecordClass> {
-    let native = NativeDescription::PerfRecord { record_type, sample_id_type };
+    let native = NativeDescription::PerfRecord {
+        record_type,
+        sample_id_type,
+    };
     let name = format!("record {record_type}");
     let payload = StructureClass::default();
-    export.class(EventRecordClass::new(source, namespace::PERF, name, payload, native))
+    export.class(EventRecordClass::new(
+        source,
+        namespace::PERF,
+        name,
+        payload,
+        native,
+    ))
 }
 
 /// A record: header and parts, padded to 8 bytes.
@@ -77,14 +89,15 @@ fn pair(low: u32, high: u32) -> [u8; 8] {
 fn samples_and_sideband_are_copied_as_they_are() {
     let all = PLAIN | uapi::PERF_SAMPLE_IDENTIFIER | uapi::PERF_SAMPLE_CALLCHAIN;
     let mut export = Export::new();
-    let attr = cpu_clock(all, flag::SAMPLE_ID_ALL | flag::COMM | flag::MMAP | flag::MMAP2);
+    let attr = cpu_clock(
+        all,
+        flag::SAMPLE_ID_ALL | flag::COMM | flag::MMAP | flag::MMAP2,
+    );
     let ids = serde_json::json!(["31", 32]);
     let clock = sample_class(&mut export, PERF, "cpu-clock:u", &attr, ids);
     let comm_record = sideband_class(&mut export, PERF, uapi::PERF_RECORD_COMM, all);
     let mmap2 = sideband_class(&mut export, PERF, uapi::PERF_RECORD_MMAP2, all);
-    let trailer = |time: u64, id: u64| {
-        [pair(600, 601), word(time), pair(1, 0), word(id)].concat()
-    };
+    let trailer = |time: u64, id: u64| [pair(600, 601), word(time), pair(1, 0), word(id)].concat();
     let mut written = Vec::new();
     let named = record(
         uapi::PERF_RECORD_COMM,
@@ -129,7 +142,8 @@ fn samples_and_sideband_are_copied_as_they_are() {
     export.finish();
     let file = std::fs::read(&export.path).unwrap();
     assert!(
-        file.windows(written.concat().len()).any(|w| w == written.concat()),
+        file.windows(written.concat().len())
+            .any(|w| w == written.concat()),
         "the records stand in the file as they were recorded"
     );
     assert_eq!(export.sink.report().kept, 3);
@@ -141,7 +155,10 @@ fn samples_and_sideband_are_copied_as_they_are() {
         ]
     );
     let header = perf(&["report", "--header-only"], &export.path);
-    assert!(header.contains("name = cpu-clock:u, , id = { 31, 32 }"), "{header}");
+    assert!(
+        header.contains("name = cpu-clock:u, , id = { 31, 32 }"),
+        "{header}"
+    );
     assert!(header.contains("size = 128"), "{header}");
 }
 
@@ -157,7 +174,13 @@ fn events_without_identifier_live_beside_others() {
     let old_type = PLAIN | uapi::PERF_SAMPLE_ID;
     let old = cpu_clock(old_type, flag::SAMPLE_ID_ALL);
     let source = SourceId(4);
-    let old = sample_class(&mut export, source, "task-clock", &old, serde_json::json!([5]));
+    let old = sample_class(
+        &mut export,
+        source,
+        "task-clock",
+        &old,
+        serde_json::json!([5]),
+    );
     let old_comm = sideband_class(&mut export, source, uapi::PERF_RECORD_COMM, old_type);
     let old_lost = sideband_class(&mut export, source, uapi::PERF_RECORD_LOST, old_type);
 
@@ -167,12 +190,20 @@ fn events_without_identifier_live_beside_others() {
     let sample = record(uapi::PERF_RECORD_SAMPLE, 2, &[&body, &pair(0, 0), &word(9)]);
     export.write(&bare, 10, 0, &sample);
     let trailer = |time: u64| [pair(80, 81), word(time), word(5), pair(1, 0)].concat();
-    let name = record(uapi::PERF_RECORD_COMM, 0, &[&pair(80, 81), &comm("old"), &trailer(11)]);
+    let name = record(
+        uapi::PERF_RECORD_COMM,
+        0,
+        &[&pair(80, 81), &comm("old"), &trailer(11)],
+    );
     export.write(&old_comm, 11, 1, &name);
     let body = [word(0x2000), pair(80, 81), word(20), word(5)].concat();
     let sample = record(uapi::PERF_RECORD_SAMPLE, 2, &[&body, &pair(1, 0), &word(8)]);
     export.write(&old, 20, 1, &sample);
-    let lost = record(uapi::PERF_RECORD_LOST, 0, &[&word(5), &word(77), &trailer(21)]);
+    let lost = record(
+        uapi::PERF_RECORD_LOST,
+        0,
+        &[&word(5), &word(77), &trailer(21)],
+    );
     export.write(&old_lost, 21, 1, &lost);
     let entry = switch.entry(81, &[&word(39), &[0; 48]]);
     export.write(&switch.class, 30, 0, &entry);
@@ -201,7 +232,13 @@ fn two_sources_with_the_same_ids_do_not_mix() {
     let mut export = Export::new();
     let attr = cpu_clock(all, flag::SAMPLE_ID_ALL);
     let first = sample_class(&mut export, PERF, "first", &attr, serde_json::json!([12]));
-    let second = sample_class(&mut export, SourceId(5), "second", &attr, serde_json::json!([12]));
+    let second = sample_class(
+        &mut export,
+        SourceId(5),
+        "second",
+        &attr,
+        serde_json::json!([12]),
+    );
     let exit = sideband_class(&mut export, SourceId(5), uapi::PERF_RECORD_EXIT, all);
     let throttle = sideband_class(&mut export, SourceId(5), uapi::PERF_RECORD_THROTTLE, all);
     for (time, class) in [(1, &first), (2, &second)] {
@@ -229,23 +266,52 @@ fn records_that_are_not_what_they_say_are_counted() {
     let all = PLAIN | uapi::PERF_SAMPLE_IDENTIFIER;
     let mut export = Export::new();
     let attr = cpu_clock(all, flag::SAMPLE_ID_ALL);
-    let clock = sample_class(&mut export, PERF, "cpu-clock", &attr, serde_json::json!([1]));
+    let clock = sample_class(
+        &mut export,
+        PERF,
+        "cpu-clock",
+        &attr,
+        serde_json::json!([1]),
+    );
     let comm_record = sideband_class(&mut export, PERF, uapi::PERF_RECORD_COMM, all);
     let younger = sideband_class(&mut export, PERF, uapi::PERF_RECORD_CALLCHAIN_DEFERRED, all);
     let good = record(
         uapi::PERF_RECORD_SAMPLE,
         2,
-        &[&word(1), &word(2), &pair(3, 3), &word(4), &pair(0, 0), &word(1)],
+        &[
+            &word(1),
+            &word(2),
+            &pair(3, 3),
+            &word(4),
+            &pair(0, 0),
+            &word(1),
+        ],
     );
     export.write(&clock, 4, 0, &good);
     export.write(&clock, 5, 0, &good[..40]);
     export.write(&clock, 5, 0, &[]);
-    export.write(&comm_record, 6, 0, &record(uapi::PERF_RECORD_COMM, 0, &[&[0; 8]]));
-    export.write(&younger, 7, 0, &record(uapi::PERF_RECORD_CALLCHAIN_DEFERRED, 0, &[&[0; 40]]));
+    export.write(
+        &comm_record,
+        6,
+        0,
+        &record(uapi::PERF_RECORD_COMM, 0, &[&[0; 8]]),
+    );
+    export.write(
+        &younger,
+        7,
+        0,
+        &record(uapi::PERF_RECORD_CALLCHAIN_DEFERRED, 0, &[&[0; 40]]),
+    );
     export.finish();
     let report = export.sink.report();
-    assert_eq!((report.kept, report.unparsable, report.not_held_total()), (1, 3, 4));
-    assert_eq!(script("time,event", &export.path), ["0.000000004: cpu-clock:"]);
+    assert_eq!(
+        (report.kept, report.unparsable, report.not_held_total()),
+        (1, 3, 4)
+    );
+    assert_eq!(
+        script("time,event", &export.path),
+        ["0.000000004: cpu-clock:"]
+    );
     assert_eq!(SampleIdShape::new(all).size_bytes(), 32);
 }
 
@@ -254,7 +320,13 @@ fn build_ids_are_those_of_the_files() {
     let all = PLAIN | uapi::PERF_SAMPLE_IDENTIFIER;
     let mut export = Export::new();
     let attr = cpu_clock(all, flag::SAMPLE_ID_ALL | flag::MMAP2);
-    sample_class(&mut export, PERF, "cpu-clock", &attr, serde_json::json!([1]));
+    sample_class(
+        &mut export,
+        PERF,
+        "cpu-clock",
+        &attr,
+        serde_json::json!([1]),
+    );
     let mmap2 = sideband_class(&mut export, PERF, uapi::PERF_RECORD_MMAP2, all);
     let program = std::fs::canonicalize("/bin/sh").unwrap();
     let program = program.to_str().unwrap();
@@ -287,8 +359,21 @@ fn build_ids_are_those_of_the_files() {
     }
     export.finish();
     let listed = perf(&["buildid-list"], &export.path);
-    let notes = std::process::Command::new("readelf").args(["-n", program]).output().unwrap();
+    let notes = std::process::Command::new("readelf")
+        .args(["-n", program])
+        .output()
+        .unwrap();
     let notes = String::from_utf8(notes.stdout).unwrap();
-    let expected = notes.split("Build ID: ").nth(1).unwrap().split_whitespace().next().unwrap();
-    assert_eq!(listed.trim(), format!("{expected} {program}"), "the other file is another one now");
+    let expected = notes
+        .split("Build ID: ")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
+    assert_eq!(
+        listed.trim(),
+        format!("{expected} {program}"),
+        "the other file is another one now"
+    );
 }

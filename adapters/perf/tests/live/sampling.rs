@@ -1,7 +1,7 @@
-use crate::collect::*;
+use super::collect::*;
 use kstrace_perf::{EventRequest, Period, PerfPlan, PerfSource, Target};
 use kstrace_schema::decode::{FieldAccess, Value};
-use kstrace_schema::{ClassRegistry, ClockKind, Clock, Role, SourceId};
+use kstrace_schema::{ClassRegistry, Clock, ClockKind, Role, Source, SourceId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-use crate::collect::*;
-use crate::tracepoints::getppids;
+use super::collect::*;
+use super::tracepoints::getppids;
 use kstrace_perf::{EventRequest, PerfPlan};
 use kstrace_schema::{Certainty, LossReason};
 

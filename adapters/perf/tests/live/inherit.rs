@@ -1,4 +1,4 @@
-use crate::collect::*;
+use super::collect::*;
 use kstrace_schema::Role;
 use std::collections::BTreeSet;
 

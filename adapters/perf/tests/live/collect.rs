@@ -48,7 +48,7 @@ struct TextOf<'n> {
 impl<'a> Visitor<'a> for TextOf<'_> {
     fn value(&mut self, field: &Field<'a>, value: Value<'a>) -> ControlFlow<()> {
         if field.name == self.name
-            && let Value::Text(text) = value
+            && let Value::Str(text) = value
         {
             self.found = String::from_utf8_lossy(text).into_owned();
         }

@@ -1,4 +1,4 @@
-use crate::collect::*;
+use super::collect::*;
 use kstrace_perf::{EventRequest, PerfPlan, Target};
 use kstrace_schema::{NativeDescription, Role};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-use crate::collect::*;
+use super::collect::*;
 use kstrace_perf::{PerfPlan, Target};
 use kstrace_schema::Role;
 

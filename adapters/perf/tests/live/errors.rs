@@ -1,4 +1,4 @@
-use crate::collect::*;
+use super::collect::*;
 use kstrace_perf::{EventRequest, PerfError, PerfPlan, PerfSource, Target};
 use kstrace_schema::{ClassRegistry, ClockKind, ErrorKind, SourceId};
 use std::sync::Arc;

@@ -1,0 +1,10 @@
+//! Recording on the running kernel.
+
+pub mod collect;
+mod errors;
+mod exclude;
+mod inherit;
+mod loss;
+mod sampling;
+mod sideband;
+pub mod tracepoints;
