@@ -478,3 +478,26 @@ fn a_snapshot_closes_the_open_packet_in_the_copy() {
         Ok(1)
     );
 }
+
+#[test]
+fn a_packet_filled_to_the_brim_is_closed_by_publish() {
+    let ring = ring(1, Mode::Discard, 4096, 4);
+    let mut writer = ring.lane_writer(0).unwrap();
+    let max = writer.max_payload_bytes();
+    assert_eq!(
+        writer.append(ClassId(0), 0, ns(1), &vec![1; max + 1]),
+        Append::TooBig
+    );
+    assert_eq!(
+        writer.append(ClassId(0), 0, ns(1), &vec![1; max]),
+        Append::Written
+    );
+    writer.publish();
+    // Its end is the next one's beginning: whoever reads takes it for closed, so it must be.
+    assert_eq!(ring.reader().lane(0).unwrap().closed_packets(), 1);
+    let seen = view(&mut Viewer::new(
+        ring.reader().lane(0).unwrap(),
+        Start::Oldest,
+    ));
+    assert_eq!(seen[0].payload.len(), max);
+}
