@@ -1,15 +1,20 @@
 //! The tracepoint entry within a payload: all of an ftrace record, the raw part
 //! of a perf sample. The bytes are the same.
 
-use super::symbols::Symbols;
+use super::fields_text::escaped;
+use super::kallsyms::Kallsyms;
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{EventRecordClass, NativeDescription, StructureClass};
 use kstrace_tracepoint::{Measured, TracepointLayout};
+use std::cell::OnceCell;
 use tracefs::format::EventFormat;
+use tracefs::print_fmt::PrintFmt;
 
 /// How to get at the entry of a class's records.
 pub(super) struct Entry {
-    pub(super) format: EventFormat,
+    format: EventFormat,
+    /// Compiled when first needed: most classes of a trace are never shown.
+    print: OnceCell<PrintFmt>,
     place: Place,
 }
 
@@ -29,6 +34,7 @@ impl Entry {
         match &class.native {
             NativeDescription::TracefsFormat { format } => Some(Entry {
                 format: EventFormat::parse(format).ok()?,
+                print: OnceCell::new(),
                 place: Place::Whole,
             }),
             NativeDescription::PerfSample {
@@ -46,6 +52,7 @@ impl Entry {
                 });
                 Some(Entry {
                     format,
+                    print: OnceCell::new(),
                     place: Place::Raw { size, layout },
                 })
             }
@@ -66,9 +73,19 @@ impl Entry {
         }
     }
 
-    /// Writes the event's own text as the kernel would; says whether it could.
-    pub(super) fn write_text(&self, _out: &mut Vec<u8>, _entry: &[u8], _symbols: &Symbols) -> bool {
-        false
+    /// Writes the event's own text, as the kernel itself would.
+    pub(super) fn write_text(&self, out: &mut Vec<u8>, entry: &[u8], symbols: &Kallsyms) {
+        let print = self.print.get_or_init(|| PrintFmt::compile_or_fields(&self.format).0);
+        let start = out.len();
+        print.render(entry, symbols, out);
+        // What is written to trace_marker ends with a newline of its own.
+        while out.len() > start && out.last() == Some(&b'\n') {
+            out.pop();
+        }
+        if out[start..].iter().any(|b| *b < b' ' || *b == 0x7f) {
+            let text = out.split_off(start);
+            escaped(out, &text);
+        }
     }
 
     /// The class of the entry's bytes, where the record's own class does not describe them.

@@ -1,14 +1,25 @@
 //! Kernel symbols, in the form of `/proc/kallsyms`.
 
-use std::io::{self, Read};
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::OnceLock;
+use tracefs::print_fmt::{KernelSymbol, Symbols};
 
 /// Kernels have about 200,000 symbols in 15 MiB of text; more than this is not one.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
 
-/// The kernel's functions by address.
+/// The kernel's symbols by address, and the strings that its print formats name by address.
 #[derive(Debug, Default)]
 pub struct Kallsyms {
-    /// Address and place of the name in `names`, sorted by address.
+    table: OnceLock<Table>,
+    /// Whether the table is that of the running kernel, read when first needed.
+    running: bool,
+    strings: HashMap<u64, Box<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Sorted by address.
     symbols: Vec<Symbol>,
     names: String,
 }
@@ -23,7 +34,7 @@ struct Symbol {
 
 /// A resolved kernel address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KernelSymbol<'a> {
+pub(super) struct KernelFrame<'a> {
     pub(super) name: &'a str,
     /// Distance of the address from the symbol's.
     pub(super) offset: u64,
@@ -32,36 +43,88 @@ pub(super) struct KernelSymbol<'a> {
 }
 
 impl Kallsyms {
-    /// The running kernel's. Without the right to see addresses (`kptr_restrict`)
-    /// the table is empty.
-    ///
-    /// # Errors
-    /// Those of reading `/proc/kallsyms`.
-    pub fn of_running_kernel() -> io::Result<Self> {
-        let mut text = Vec::new();
-        std::fs::File::open("/proc/kallsyms")?
-            .take(MAX_TEXT_BYTES)
-            .read_to_end(&mut text)?;
-        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    /// The running kernel's, read when the first address is to be resolved. Without
+    /// the right to see addresses (`kptr_restrict`) there will be no symbol.
+    pub fn of_running_kernel() -> Self {
+        Kallsyms { running: true, ..Kallsyms::default() }
     }
 
     /// From text in the form of `/proc/kallsyms`: address, type, name, `[module]`.
-    /// Lines of another form are passed over, as are data.
+    /// Lines of another form are passed over.
     pub fn parse(text: &str) -> Self {
-        let mut table = Kallsyms::default();
+        let table = OnceLock::new();
+        let _ = table.set(Table::parse(text));
+        Kallsyms { table, ..Kallsyms::default() }
+    }
+
+    /// Adds the strings of tracefs's `printk_formats`.
+    pub fn add_printk_formats(&mut self, text: &str) {
+        for line in text.lines() {
+            let entry = line.split_once(" : ").and_then(|(address, text)| {
+                let address = u64::from_str_radix(address.trim().strip_prefix("0x")?, 16).ok()?;
+                Some((address, text.trim().strip_prefix('"')?.strip_suffix('"')?))
+            });
+            if let Some((address, text)) = entry {
+                self.strings.insert(address, text.into());
+            }
+        }
+    }
+
+    /// Whether there is no symbol at all.
+    pub fn is_empty(&self) -> bool {
+        self.table().symbols.is_empty()
+    }
+
+    fn table(&self) -> &Table {
+        self.table.get_or_init(|| if self.running { Table::of_running_kernel() } else { Table::default() })
+    }
+
+    /// The symbol that an address lies in.
+    pub(super) fn resolve(&self, address: u64) -> Option<KernelFrame<'_>> {
+        self.table().resolve(address)
+    }
+}
+
+impl Symbols for Kallsyms {
+    fn kernel_symbol(&self, address: u64) -> Option<KernelSymbol<'_>> {
+        let frame = self.resolve(address)?;
+        Some(KernelSymbol {
+            name: frame.name,
+            offset: frame.offset,
+            size_bytes: self.table().size_after(address - frame.offset),
+            module: frame.module.map(|m| m.trim_matches(['[', ']'])),
+        })
+    }
+
+    fn printk_string(&self, address: u64) -> Option<&str> {
+        self.strings.get(&address).map(|s| &**s)
+    }
+}
+
+impl Table {
+    fn of_running_kernel() -> Self {
+        let mut text = Vec::new();
+        let read = std::fs::File::open("/proc/kallsyms")
+            .and_then(|f| f.take(MAX_TEXT_BYTES).read_to_end(&mut text));
+        match read {
+            Ok(_) => Self::parse(&String::from_utf8_lossy(&text)),
+            Err(_) => Self::default(),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut table = Table::default();
         let mut last_module = (String::new(), (0, 0));
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
-            let (Some(address), Some(kind), Some(name)) =
+            let (Some(address), Some(_kind), Some(name)) =
                 (words.next(), words.next(), words.next())
             else {
                 continue;
             };
-            let Ok(address) = u64::from_str_radix(address, 16) else {
-                continue;
-            };
+            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
             // A hidden address is 0; names with $ are mapping marks of some architectures.
-            if address == 0 || !matches!(kind, "t" | "T" | "w" | "W") || name.starts_with('$') {
+            if address == 0 || name.starts_with('$') {
                 continue;
             }
             let module = words.next().unwrap_or("");
@@ -69,13 +132,11 @@ impl Kallsyms {
                 last_module = (module.to_owned(), table.intern(module));
             }
             let name = table.intern(name);
-            table.symbols.push(Symbol {
-                address,
-                name,
-                module: last_module.1,
-            });
+            table.symbols.push(Symbol { address, name, module: last_module.1 });
         }
+        // Stable: of several names for one address the kernel takes the first.
         table.symbols.sort_by_key(|s| s.address);
+        table.symbols.dedup_by_key(|s| s.address);
         table
     }
 
@@ -90,34 +151,29 @@ impl Kallsyms {
     }
 
     fn text(&self, (start, len): (u32, u16)) -> &str {
-        self.names
-            .get(start as usize..start as usize + usize::from(len))
-            .unwrap_or_default()
+        self.names.get(start as usize..start as usize + usize::from(len)).unwrap_or_default()
     }
 
-    /// Whether there is no symbol at all.
-    pub fn is_empty(&self) -> bool {
-        self.symbols.is_empty()
-    }
-
-    /// The function that an address lies in.
-    pub(super) fn resolve(&self, address: u64) -> Option<KernelSymbol<'_>> {
+    fn resolve(&self, address: u64) -> Option<KernelFrame<'_>> {
         let after = self.symbols.partition_point(|s| s.address <= address);
-        let last = self.symbols.get(after.checked_sub(1)?)?;
-        // Several names for one address: the first one, as the kernel itself prefers.
-        let first = self.symbols.partition_point(|s| s.address < last.address);
-        let symbol = self.symbols.get(first)?;
-        // Behind the last function of the kernel or a module there is nothing
-        // that names the end; no function is as long as this.
+        let symbol = self.symbols.get(after.checked_sub(1)?)?;
+        // Behind the last symbol of the kernel or of a module nothing names the
+        // end; no function is as long as this.
         let offset = address - symbol.address;
         if offset >= 1 << 20 {
             return None;
         }
-        Some(KernelSymbol {
+        Some(KernelFrame {
             name: self.text(symbol.name),
             offset,
             module: Some(self.text(symbol.module)).filter(|m| !m.is_empty()),
         })
+    }
+
+    /// Distance of the symbol at `address` to the next one.
+    fn size_after(&self, address: u64) -> Option<u64> {
+        let next = self.symbols.partition_point(|s| s.address <= address);
+        self.symbols.get(next).map(|s| s.address - address)
     }
 }
 
@@ -129,7 +185,7 @@ mod tests {
     fn addresses_resolve_to_the_function_before_them() {
         let table = Kallsyms::parse(
             "ffffffff81000000 T _text\nffffffff81000000 T _stext\nffffffff81000100 t do_it\n\
-             ffffffff82000000 D data\nffffffffc0000000 t init\t[ext4]\nffffffffc0000040 t exit\t[ext4]\nbad\n",
+             ffffffffc0000000 t init\t[ext4]\nffffffffc0000040 t exit\t[ext4]\nbad\n",
         );
         let at = |a| table.resolve(a).map(|s| (s.name, s.offset, s.module));
         assert_eq!(at(0xffff_ffff_8100_0010), Some(("_text", 0x10, None)));
@@ -137,6 +193,14 @@ mod tests {
         assert_eq!(at(0xffff_ffff_c000_0041), Some(("exit", 1, Some("[ext4]"))));
         assert_eq!(at(0x1000), None);
         assert_eq!(at(0xffff_ffff_9100_0123), None);
+    }
+
+    #[test]
+    fn strings_of_print_formats() {
+        let mut table = Kallsyms::default();
+        table.add_printk_formats("0xffffffff82000000 : \"Rescheduling interrupts\"\nnonsense\n");
+        assert_eq!(table.printk_string(0xffff_ffff_8200_0000), Some("Rescheduling interrupts"));
+        assert_eq!(table.printk_string(1), None);
     }
 
     #[test]

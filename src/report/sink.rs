@@ -141,10 +141,13 @@ impl<W: Write> Report<W> {
     fn show_loss(&mut self, time: SessionTime, lost: &Loss) -> Result<()> {
         self.lost = self.lost.saturating_add(lost.count);
         let cpus = &self.options.filter.cpus;
+        let in_time = self.bounds.is_none_or(|(since, until)| {
+            lost.end.as_ns() >= since && lost.begin.as_ns() <= until
+        });
         let cpu_wanted = cpus
             .as_ref()
             .is_none_or(|c| c.contains(lost.cpu) || lost.cpu.known().is_none());
-        if !self.wants_losses || !cpu_wanted || !self.in_time(time)? {
+        if !self.wants_losses || !cpu_wanted || !in_time {
             return Ok(());
         }
         let mut out = std::mem::take(&mut self.out);
@@ -189,12 +192,12 @@ impl<W: Write> Report<W> {
     fn one_record(&mut self, plan: &ClassPlan, record: &EventRecord<'_>) -> Result<()> {
         let payload = record.payload;
         self.follow(plan, payload);
-        let in_time = self.in_time(record.time)?;
         if plan.kind == Kind::Lost
             && let Some(lost) = plan.lost.as_ref().and_then(|f| f.read(payload))
         {
             return self.show_loss(record.time, &lost);
         }
+        let in_time = self.in_time(record.time)?;
         let filter = &self.options.filter;
         if !plan.wanted
             || !in_time
@@ -279,6 +282,20 @@ impl<W: Write> Report<W> {
 impl<W: Write> Sink for Report<W> {
     fn session(&mut self, session: &SessionInfo) -> Result<()> {
         self.sources = session.sources.clone();
+        for source in &self.sources {
+            let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
+            if let Some(formats) = text("ftrace.printk_formats") {
+                self.symbols.kernel.add_printk_formats(formats);
+            }
+            // Names as of the end: better than none for a task that nothing else names.
+            for line in text("ftrace.saved_cmdlines").unwrap_or_default().lines() {
+                if let Some((tid, comm)) = line.trim().split_once(' ')
+                    && let Ok(tid) = tid.parse()
+                {
+                    self.tasks.set_comm(tid, comm.as_bytes());
+                }
+            }
+        }
         Ok(())
     }
 

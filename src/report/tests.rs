@@ -7,7 +7,7 @@ use kstrace_schema::{
     Member, NativeDescription, Role, SessionInfo, SessionTime, Sink, SourceId, SourceInfo,
     StructureClass, builtin,
 };
-use kstrace_tracepoint::{Measured, TracepointLayout};
+use kstrace_tracepoint::TracepointLayout;
 use std::sync::Arc;
 use tracefs::format::EventFormat;
 

@@ -154,8 +154,8 @@ pub(super) fn write_text(
 ) {
     if let Some(entry) = &plan.entry
         && let Some(bytes) = entry.bytes(record.payload)
-        && entry.write_text(out, bytes, symbols)
     {
+        entry.write_text(out, bytes, &symbols.kernel);
         return;
     }
     let perf = matches!(
