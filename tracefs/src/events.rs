@@ -154,10 +154,21 @@ impl EventCatalog {
 
     /// The id by which records in the ring name an event.
     pub fn id(&self, event: &EventName) -> Result<u16> {
-        let text = self.event_file(event, "id")?;
-        text.trim().parse().map_err(|_| {
-            let path = self.directory.shown(&format!("{}/id", event.directory()));
-            Error::malformed(&path, format!("'{}' is not a 16-bit number", text.trim()))
+        let text = match self.event_file(event, "id") {
+            // Only events that perf can use have the file; the format has it too.
+            Err(Error::UnknownEvent { .. }) => self.format(event)?,
+            other => other?,
+        };
+        let id = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ID:"))
+            .unwrap_or(&text);
+        id.trim().parse().map_err(|_| {
+            let path = self.directory.shown(&event.directory());
+            Error::malformed(
+                &path,
+                format!("the id '{}' is not a 16-bit number", id.trim()),
+            )
         })
     }
 

@@ -306,7 +306,6 @@ fn kinds_that_nobody_chose_get_their_classes_on_the_way() {
     let (collected, _) = recording.finish();
     assert_eq!(collected.count_of(SYS_ENTER), 10);
     assert_eq!(collected.count_of("ftrace:print"), 1);
-    eprintln!("{:?}", collected.classes.values().map(|c| (c.name.clone(), collected.counts.get(&c.id).copied(), c.attributes.clone())).collect::<Vec<_>>());
     assert_eq!(collected.count_of("ftrace:raw_data"), 1);
     assert!(collected.count_of("ftrace:kernel_stack") >= 10);
     let print = collected.class_named("ftrace:print").id;
