@@ -41,6 +41,7 @@ mod owner;
 mod page;
 mod page_layout;
 mod pids;
+pub mod print_fmt;
 mod raw_pipe;
 mod root;
 mod stats;

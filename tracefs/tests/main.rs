@@ -4,3 +4,4 @@ mod format;
 mod helper;
 mod live;
 mod page;
+mod print_fmt;

@@ -1,0 +1,107 @@
+//! Print formats: the text of an event as the kernel itself would write it.
+//!
+//! The last line of a format file is the C source of a `printf` call: a format
+//! string and expressions over the event's fields. [`PrintFmt::compile`] parses
+//! and types it once; [`PrintFmt::render`] then writes the text of one entry,
+//! with no allocation but the growth of the output.
+//!
+//! Known: the integer part of C with its types and promotions, casts, `sizeof`,
+//! `?:`, array elements, GNU statement expressions; all conversions of the kernel's
+//! `vsnprintf` whose data are in the entry; and its helpers (`__get_str`,
+//! `__print_flags`, `__print_symbolic`, `__print_array`, ...).
+//!
+//! Different from the kernel's own text on purpose: `%p` is the address in the
+//! entry, never hashed; a string in the kernel's memory is looked up by
+//! [`Symbols::printk_string`] and is an address where that knows nothing; what
+//! lies behind the end of a short entry is `<truncated>`.
+
+mod arith;
+mod calls;
+mod directive;
+mod error;
+mod eval;
+mod expr;
+mod fallback;
+mod lexer;
+mod number;
+mod parser;
+mod pointer;
+mod program;
+mod symbols;
+mod text;
+mod value;
+
+pub use error::{PrintFmtError, PrintFmtErrorKind};
+pub use symbols::{KernelSymbol, KernelText, NoSymbols, Symbols};
+
+use crate::format::EventFormat;
+use error::Result;
+use lexer::Token;
+use parser::Parser;
+use program::Op;
+
+/// A compiled print format.
+#[derive(Clone, Debug)]
+pub struct PrintFmt {
+    ops: Box<[Op]>,
+    unknown: Box<[Box<str>]>,
+}
+
+impl PrintFmt {
+    /// Compiles an event's print format.
+    ///
+    /// # Errors
+    /// [`PrintFmtError`] with the place in the text. [`PrintFmt::fields`] can do
+    /// without the print format.
+    pub fn compile(format: &EventFormat) -> Result<Self> {
+        let tokens = lexer::lex(&format.print_fmt)?;
+        let mut parser = Parser::new(&tokens, format);
+        let position = parser.position();
+        let text = parser.string()?;
+        let pieces = directive::split(&text, position)?;
+        let mut arguments = Vec::new();
+        while parser.accept(",") {
+            let position = parser.position();
+            arguments.push((parser.expression()?, position));
+        }
+        if *parser.peek() != Token::End {
+            return parser.unexpected("',' or the end");
+        }
+        let unknown = parser.unknown.iter().map(|name| (*name).into()).collect();
+        Ok(PrintFmt {
+            unknown,
+            ops: program::build(pieces, arguments)?.into(),
+        })
+    }
+
+    /// Writes the event's own fields as `name=value`, for an event whose print
+    /// format cannot be compiled.
+    pub fn fields(format: &EventFormat) -> Self {
+        PrintFmt {
+            unknown: Box::default(),
+            ops: fallback::fields(format).into(),
+        }
+    }
+
+    /// Compiles an event's print format; [`PrintFmt::fields`] and the error if that fails.
+    pub fn compile_or_fields(format: &EventFormat) -> (Self, Option<PrintFmtError>) {
+        match Self::compile(format) {
+            Ok(compiled) => (compiled, None),
+            Err(error) => (Self::fields(format), Some(error)),
+        }
+    }
+
+    /// Variables and functions of the kernel that the text needs (`jiffies`,
+    /// `vmemmap_base`, ...). What depends on them is `<unknown>` in the text.
+    pub fn unknown_names(&self) -> impl Iterator<Item = &str> {
+        self.unknown.iter().map(|name| &**name)
+    }
+
+    /// Appends the text of an entry to `out`, without a newline of its own.
+    ///
+    /// `entry` begins with the `common_*` fields. It may be too short, or hold
+    /// anything: what cannot be read leaves a marker such as `<truncated>`.
+    pub fn render(&self, entry: &[u8], symbols: &dyn Symbols, out: &mut Vec<u8>) {
+        program::run(&self.ops, entry, symbols, out);
+    }
+}

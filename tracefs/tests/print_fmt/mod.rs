@@ -1,0 +1,3 @@
+//! Print formats: compiled, rendered, and compared with the kernel's own text.
+
+mod compile;
