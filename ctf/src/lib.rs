@@ -6,12 +6,16 @@
 //! metadata language of CTF 1.8, [`ctf2`] in that of CTF 2, and back.
 #![forbid(unsafe_code)]
 
+mod builder;
 pub mod ctf2;
 mod packet;
+mod read;
 mod trace_dir;
 pub mod tsdl;
 
+pub use builder::PacketBuilder;
 pub use packet::{PacketError, uuid_bytes};
+pub use read::{Damage, ReadSummary, TraceReader};
 pub use trace_dir::{
     Accounts, MetadataFormat, TraceState, TraceWriter, TraceWriterOptions, is_kstrace_trace,
 };

@@ -227,7 +227,7 @@ pub(crate) fn walk(
 /// A session's UUID as it stands in packet headers: 16 bytes in network order.
 pub fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
     let digits = text.bytes().filter(|b| *b != b'-').collect::<Vec<_>>();
-    if digits.len() != 32 || !text.is_ascii() {
+    if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let mut bytes = [0u8; 16];
@@ -250,6 +250,6 @@ mod tests {
         );
         assert!(uuid_bytes("").is_none());
         assert!(uuid_bytes("zz010203-0405-0607-0809-0a0b0c0d0eff").is_none());
-        assert!(uuid_bytes("+0010203-0405-0607-0809-0a0b0c0d0eff").is_none() || cfg!(not(test)));
+        assert!(uuid_bytes("+0010203-0405-0607-0809-0a0b0c0d0eff").is_none());
     }
 }

@@ -54,7 +54,13 @@ pub(super) fn make_way(target: &Path, place: &Place) -> Result<()> {
         return Ok(());
     };
     if is_kstrace_trace(backup) {
-        fs::remove_dir_all(backup)
+        // Hidden first: half removed it would be no trace any more, and in the way.
+        let mut name = std::ffi::OsString::from(".");
+        name.push(backup.file_name().unwrap_or_default());
+        name.push(format!(".removed-{}", std::process::id()));
+        let hidden = backup.with_file_name(name);
+        fs::rename(backup, &hidden)
+            .and_then(|()| fs::remove_dir_all(&hidden))
             .map_err(|e| Error::io(format!("remove the older trace {}", backup.display()), e))?;
     }
     fs::rename(target, backup).map_err(|e| {

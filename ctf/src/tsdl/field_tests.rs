@@ -35,7 +35,7 @@ fn other_holes_are_explicit() {
     let text = fields(vec![
         Member::new("a", int(1)),
         // Not what any alignment would give.
-        Member::padding(1),
+        Member::padding(4),
         Member::new("b", int(4)),
         Member::padding(2),
         // Text cannot be aligned.
@@ -44,14 +44,12 @@ fn other_holes_are_explicit() {
         Member::padding(5),
     ]);
     for pad in [
-        "uint8_t _pad_1[1];",
+        "uint8_t _pad_1[4];",
         "uint8_t _pad_3[2];",
         "uint8_t _pad_5[5];",
     ] {
-        assert!(text.contains(pad) || pad.contains("_pad_1"), "{text}");
+        assert!(text.contains(pad), "{text}");
     }
-    // Two bytes in, an alignment of 2 gives exactly the hole of one byte.
-    assert!(text.contains("align = 16"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! Making packets of records, where no ring has made them: conversion, tests.
+
+use kstrace_schema::wire::{
+    PACKET_HEADER_BYTES, PACKET_MAGIC, PacketHeader, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES,
+    RecordHeader, STREAM_CLASS_ID, record_size_bytes,
+};
+use kstrace_schema::{Cpu, EventRecord};
+use zerocopy::IntoBytes;
+
+/// Collects the records of one lane into packets.
+#[derive(Debug)]
+pub struct PacketBuilder {
+    header: PacketHeader,
+    bytes: Vec<u8>,
+    capacity_bytes: usize,
+    /// Without the last record's padding.
+    content_bytes: usize,
+}
+
+impl PacketBuilder {
+    /// Packets of lane `lane` of the session with that UUID, which are full at
+    /// `capacity_bytes` (a larger record gets a packet of its own).
+    pub fn new(uuid: [u8; 16], lane: u32, cpu: Cpu, capacity_bytes: usize) -> Self {
+        PacketBuilder {
+            header: PacketHeader {
+                magic: PACKET_MAGIC,
+                uuid,
+                stream_class_id: STREAM_CLASS_ID,
+                stream_instance_id: lane.into(),
+                timestamp_begin_ns: 0,
+                timestamp_end_ns: 0,
+                content_size_bits: 0,
+                packet_size_bits: 0,
+                packet_seq_num: 0,
+                events_discarded: 0,
+                cpu_id: cpu.0,
+                record_count: 0,
+            },
+            bytes: vec![0; PACKET_HEADER_BYTES],
+            capacity_bytes,
+            content_bytes: PACKET_HEADER_BYTES,
+        }
+    }
+
+    /// Whether no record was added since the last packet.
+    pub fn is_empty(&self) -> bool {
+        self.header.record_count == 0
+    }
+
+    /// Whether a record with a payload of that size should go into the next packet.
+    pub fn is_full_for(&self, payload_len_bytes: usize) -> bool {
+        !self.is_empty()
+            && self.bytes.len() + record_size_bytes(payload_len_bytes) > self.capacity_bytes
+    }
+
+    /// Adds a record. The lane's records must come sorted by time.
+    pub fn push(&mut self, record: &EventRecord<'_>) {
+        let Ok(payload_len_bytes) = u32::try_from(record.payload.len()) else {
+            return;
+        };
+        if self.is_empty() {
+            self.header.timestamp_begin_ns = record.time.as_ns();
+        }
+        self.header.timestamp_end_ns = record.time.as_ns();
+        self.header.record_count += 1;
+        let header = RecordHeader {
+            timestamp_ns: record.time.as_ns(),
+            class_id: record.class.0,
+            rest_len_bytes: record.rest_len_bytes,
+            payload_len_bytes,
+        };
+        self.bytes.extend_from_slice(header.as_bytes());
+        self.bytes.extend_from_slice(record.payload);
+        self.content_bytes = self.bytes.len();
+        self.bytes
+            .resize(self.bytes.len().next_multiple_of(RECORD_ALIGN_BYTES), 0);
+        debug_assert_eq!(
+            (self.content_bytes - RECORD_HEADER_BYTES - record.payload.len()) % RECORD_ALIGN_BYTES,
+            0
+        );
+    }
+
+    /// Counts records that were lost on this lane.
+    pub fn discard(&mut self, count: u64) {
+        self.header.events_discarded = self.header.events_discarded.saturating_add(count);
+    }
+
+    /// Hands over the packet, and goes on with the next one.
+    pub fn take<R>(&mut self, use_packet: impl FnOnce(&[u8]) -> R) -> R {
+        let header = PacketHeader {
+            content_size_bits: self.content_bytes as u64 * 8,
+            packet_size_bits: self.bytes.len() as u64 * 8,
+            ..self.header
+        };
+        if let Some(place) = self.bytes.get_mut(..PACKET_HEADER_BYTES) {
+            place.copy_from_slice(header.as_bytes());
+        }
+        let result = use_packet(&self.bytes);
+        self.bytes.truncate(PACKET_HEADER_BYTES);
+        self.content_bytes = PACKET_HEADER_BYTES;
+        self.header.packet_seq_num += 1;
+        self.header.record_count = 0;
+        self.header.timestamp_begin_ns = self.header.timestamp_end_ns;
+        result
+    }
+}
