@@ -5,6 +5,8 @@ mod errors;
 mod exclude;
 mod inherit;
 mod loss;
+mod privilege;
 mod sampling;
 mod sideband;
 pub mod tracepoints;
+mod wakeup;

@@ -3,14 +3,17 @@ use kstrace_perf::{EventRequest, Period, PerfPlan, PerfSource, Target};
 use kstrace_schema::decode::{FieldAccess, Value};
 use kstrace_schema::{ClassRegistry, Clock, ClockKind, Role, Source, SourceId};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-fn spin(for_ms: u64) {
-    let until = Instant::now() + Duration::from_millis(for_ms);
-    let mut n = 0u64;
-    while Instant::now() < until {
-        n = std::hint::black_box(n.wrapping_add(1));
-    }
+/// Burns processor time, however busy the machine is.
+fn spin(cpu_ms: i64) {
+    use nix::time::{ClockId, clock_gettime};
+    let now = || {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+        time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000
+    };
+    let until = now() + cpu_ms;
+    while now() < until {}
 }
 
 #[test]
@@ -55,6 +58,24 @@ fn cycles_become_cpu_clock_where_there_is_no_pmu() {
     }
 }
 
+/// Memory that this process never had before, so that each page faults.
+#[expect(unsafe_code, reason = "the allocator would reuse pages")]
+fn touch_new_pages(pages: usize) {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    let len = std::num::NonZeroUsize::new(pages * 4096).unwrap();
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping that nobody else knows.
+    let start = unsafe { mmap_anonymous(None, len, protection, MapFlags::MAP_PRIVATE) }.unwrap();
+    for page in 0..pages {
+        // SAFETY: within the mapping.
+        let at = unsafe { start.cast::<u8>().add(page * 4096) };
+        // SAFETY: writable and ours.
+        unsafe { at.write_volatile(1) };
+    }
+    // SAFETY: no reference to it is left.
+    unsafe { munmap(start, len.get()) }.unwrap();
+}
+
 #[test]
 fn every_clock_stamps_software_events() {
     for clock in [
@@ -69,8 +90,7 @@ fn every_clock_stamps_software_events() {
         let mut recording = Recording::open(plan);
         let before = kstrace_clock::read_ns(clock);
         recording.source.start().unwrap();
-        let pages = vec![1u8; 1 << 20];
-        std::hint::black_box(&pages);
+        touch_new_pages(100);
         let recording = recording.finish();
         let after = kstrace_clock::read_ns(clock);
         let faults = recording.out.of("page-faults");
