@@ -1,3 +1,4 @@
 //! The tests of this crate that need more than the crate itself.
 
 mod live;
+mod perf_data;

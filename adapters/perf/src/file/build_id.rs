@@ -39,7 +39,9 @@ pub(super) struct BuildId {
 
 impl BuildId {
     fn new(id: &[u8]) -> Option<Self> {
-        let size = u8::try_from(id.len()).ok().filter(|size| (1..=20).contains(size))?;
+        let size = u8::try_from(id.len())
+            .ok()
+            .filter(|size| (1..=20).contains(size))?;
         let mut bytes = [0; 20];
         bytes[..id.len()].copy_from_slice(id);
         Some(BuildId { bytes, size })
@@ -55,7 +57,9 @@ pub(super) struct MappedFiles {
 impl MappedFiles {
     /// Takes note of a `PERF_RECORD_MMAP2`.
     pub(super) fn note_mmap2(&mut self, record: &[u8]) {
-        let Ok((body, name)) = raw::Mmap2Body::read_from_prefix(record) else { return };
+        let Ok((body, name)) = raw::Mmap2Body::read_from_prefix(record) else {
+            return;
+        };
         let name = c_string(name);
         if body.prot & PROT_EXEC == 0 || name.is_empty() || self.files.contains_key(name) {
             return;
@@ -71,15 +75,23 @@ impl MappedFiles {
             let word = |at: usize| u32::from_ne_bytes([0, 1, 2, 3].map(|i| body.file[at + i]));
             let low_first = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| body.file[8 + i]);
             let inode = u64::from_ne_bytes(low_first);
-            Known::Inode { major: word(0), minor: word(4), inode }
+            Known::Inode {
+                major: word(0),
+                minor: word(4),
+                inode,
+            }
         };
         self.insert(name, mode, known);
     }
 
     /// Takes note of a `PERF_RECORD_MMAP`: the kernel and its modules.
     pub(super) fn note_mmap(&mut self, record: &[u8]) {
-        let Ok((header, rest)) = raw::PerfEventHeader::read_from_prefix(record) else { return };
-        let Some(name) = rest.get(32..).map(c_string) else { return };
+        let Ok((header, rest)) = raw::PerfEventHeader::read_from_prefix(record) else {
+            return;
+        };
+        let Some(name) = rest.get(32..).map(c_string) else {
+            return;
+        };
         let mode = header.misc & raw::MISC_CPUMODE_MASK;
         if mode == uapi::PERF_RECORD_MISC_KERNEL && name.starts_with(KERNEL) {
             // The name has the symbol that the addresses are relative to behind it.
@@ -103,15 +115,19 @@ impl MappedFiles {
             let id = match known {
                 Known::Recorded(id) => Some(*id),
                 _ if !same_boot => None,
-                Known::Inode { major, minor, inode } => {
-                    of_file(name, Some((*major, *minor, *inode)))
-                }
+                Known::Inode {
+                    major,
+                    minor,
+                    inode,
+                } => of_file(name, Some((*major, *minor, *inode))),
                 Known::Name if name == KERNEL => of_notes_file(Path::new("/sys/kernel/notes")),
                 Known::Name => of_module(name).or_else(|| of_file(name, None)),
             };
             let Some(id) = id else { continue };
             let room = (name.len() + 1).next_multiple_of(NAME_ALIGN);
-            let Ok(size) = u16::try_from(size_of::<raw::BuildIdEntry>() + room) else { continue };
+            let Ok(size) = u16::try_from(size_of::<raw::BuildIdEntry>() + room) else {
+                continue;
+            };
             let entry = raw::BuildIdEntry {
                 header: raw::PerfEventHeader {
                     r#type: 0,
@@ -175,7 +191,11 @@ fn of_module(name: &[u8]) -> Option<BuildId> {
 
 fn of_notes_file(path: &Path) -> Option<BuildId> {
     let mut notes = Vec::new();
-    File::open(path).ok()?.take(MAX_NOTES_BYTES as u64).read_to_end(&mut notes).ok()?;
+    File::open(path)
+        .ok()?
+        .take(MAX_NOTES_BYTES as u64)
+        .read_to_end(&mut notes)
+        .ok()?;
     of_notes(&notes)
 }
 
@@ -193,9 +213,17 @@ fn of_elf(file: &File) -> Option<BuildId> {
         _ => return None,
     };
     let (table_offset, entry_bytes, count) = if wide {
-        (number(&head, 32, 8)?, number(&head, 54, 2)?, number(&head, 56, 2)?)
+        (
+            number(&head, 32, 8)?,
+            number(&head, 54, 2)?,
+            number(&head, 56, 2)?,
+        )
     } else {
-        (number(&head, 28, 4)?, number(&head, 42, 2)?, number(&head, 44, 2)?)
+        (
+            number(&head, 28, 4)?,
+            number(&head, 42, 2)?,
+            number(&head, 44, 2)?,
+        )
     };
     let least = if wide { 56 } else { 32 };
     if entry_bytes < least || count as usize > MAX_PROGRAM_HEADERS {

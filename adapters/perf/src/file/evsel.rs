@@ -140,7 +140,12 @@ impl EvselTable {
     }
 
     /// An event made for records that came through ftrace.
-    pub(super) fn add_tracepoint(&mut self, source: SourceId, name: &str, config: u64) -> EvselIndex {
+    pub(super) fn add_tracepoint(
+        &mut self,
+        source: SourceId,
+        name: &str,
+        config: u64,
+    ) -> EvselIndex {
         let mut attr = Attr::new(uapi::PERF_TYPE_TRACEPOINT, config);
         attr.sample_type = raw::TRACEPOINT_SAMPLE_TYPE;
         self.add_made_up(source, name, attr)
@@ -170,12 +175,7 @@ impl EvselTable {
         self.evsels.iter().position(|e| e.source == source)
     }
 
-    fn add_made_up(
-        &mut self,
-        source: SourceId,
-        name: &str,
-        mut attr: Attr,
-    ) -> EvselIndex {
+    fn add_made_up(&mut self, source: SourceId, name: &str, mut attr: Attr) -> EvselIndex {
         let id = self.make_up_id();
         attr.sample_period = 1;
         attr.read_format = uapi::PERF_FORMAT_ID;
@@ -210,7 +210,10 @@ mod tests {
     #[test]
     fn two_sources_with_the_same_ids_are_kept_apart() {
         let mut table = EvselTable::default();
-        let attr = Attr { sample_type: uapi::PERF_SAMPLE_TIME, ..Attr::new(1, 0) };
+        let attr = Attr {
+            sample_type: uapi::PERF_SAMPLE_TIME,
+            ..Attr::new(1, 0)
+        };
         let a = table.add_recorded(SourceId(1), "a", attr.clone(), &[7, 8]);
         let b = table.add_recorded(SourceId(2), "b", attr, &[8, 9]);
         assert_eq!(table.get(a).ids, [7, 8]);
@@ -219,7 +222,10 @@ mod tests {
         assert_ne!(entry.id, 8);
         assert_eq!(table.get(b).ids, [entry.id, 9]);
         assert_eq!(table.add_recorded_id(b, 8), entry.id);
-        assert_ne!(table.get(b).attr.sample_type & uapi::PERF_SAMPLE_IDENTIFIER, 0);
+        assert_ne!(
+            table.get(b).attr.sample_type & uapi::PERF_SAMPLE_IDENTIFIER,
+            0
+        );
         assert!(table.by_recorded_id(SourceId(3), 8).is_none());
     }
 }

@@ -46,7 +46,10 @@ impl Features {
             self.add(feature::NRCPUS, counts.as_bytes().to_vec());
         }
         if host.total_memory_kib > 0 {
-            self.add(feature::TOTAL_MEM, host.total_memory_kib.to_ne_bytes().to_vec());
+            self.add(
+                feature::TOTAL_MEM,
+                host.total_memory_kib.to_ne_bytes().to_vec(),
+            );
         }
     }
 
@@ -81,14 +84,17 @@ impl Features {
         pair: Option<&ClockPair>,
         first_ns: u64,
     ) {
-        let Some(clockid) = clockid(clock.kind) else { return };
+        let Some(clockid) = clockid(clock.kind) else {
+            return;
+        };
         let resolution_ns = 1u64;
         self.add(feature::CLOCKID, resolution_ns.to_ne_bytes().to_vec());
         let (wall_ns, clock_ns) = match pair {
             Some(pair) => (pair.realtime_ns, pair.reading(clock.kind)),
-            None if clock.offset_to_realtime_ns != 0 => {
-                (first_ns.saturating_add_signed(clock.offset_to_realtime_ns), first_ns)
-            }
+            None if clock.offset_to_realtime_ns != 0 => (
+                first_ns.saturating_add_signed(clock.offset_to_realtime_ns),
+                first_ns,
+            ),
             None => return,
         };
         let version = 1u32;
@@ -107,7 +113,10 @@ impl Features {
         for (number, bytes) in &self.sections {
             bits[*number as usize / 64 % 4] |= 1 << (number % 64);
             let offset = data_end + table_bytes + contents.len() as u64;
-            let section = PerfFileSection { offset, size: bytes.len() as u64 };
+            let section = PerfFileSection {
+                offset,
+                size: bytes.len() as u64,
+            };
             table.extend_from_slice(section.as_bytes());
             contents.extend_from_slice(bytes);
             contents.resize(contents.len().next_multiple_of(8), 0);
@@ -152,14 +161,22 @@ pub(super) fn encode_attrs(evsels: &[Evsel], attr_size: usize, offset: u64) -> (
 /// which refuses larger ones, unless one of them has something in a younger field.
 pub(super) fn attr_size(evsels: &[Evsel]) -> usize {
     let needed = |attr: &Attr| {
-        attr.as_bytes().iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)
+        attr.as_bytes()
+            .iter()
+            .rposition(|b| *b != 0)
+            .map_or(0, |last| last + 1)
     };
     let largest = evsels.iter().map(|e| needed(&e.attr)).max().unwrap_or(0);
-    largest.next_multiple_of(8).clamp(raw::ATTR_SIZE_VER7, ATTR_BYTES)
+    largest
+        .next_multiple_of(8)
+        .clamp(raw::ATTR_SIZE_VER7, ATTR_BYTES)
 }
 
 fn push_attr(bytes: &mut Vec<u8>, attr: &Attr, attr_size: usize) {
-    let attr = Attr { size: attr_size as u32, ..*attr };
+    let attr = Attr {
+        size: attr_size as u32,
+        ..*attr
+    };
     bytes.extend_from_slice(&attr.as_bytes()[..attr_size]);
 }
 

@@ -62,6 +62,8 @@ pub(super) struct SidebandPlan {
     pub(super) source: SourceId,
     /// Shape of its trailer.
     pub(super) shape: SampleIdShape,
+    /// The event that carries such records.
+    pub(super) event: Option<EvselIndex>,
 }
 
 /// A name in a record.
@@ -81,14 +83,21 @@ pub(super) enum TaskHook {
     /// It executes this file.
     Exec { tid: usize, path: CommField },
     /// It was created, with these flags of clone(2).
-    NewTask { tid: usize, comm: CommField, clone_flags: usize },
+    NewTask {
+        tid: usize,
+        comm: CommField,
+        clone_flags: usize,
+    },
     /// It was created, in a thread group that is not told.
     Fork { tid: usize },
 }
 
 /// Which fields of which tracepoints name which task.
 const NAMES: &[(&str, &[(&str, &str)])] = &[
-    ("sched:sched_switch", &[("prev_pid", "prev_comm"), ("next_pid", "next_comm")]),
+    (
+        "sched:sched_switch",
+        &[("prev_pid", "prev_comm"), ("next_pid", "next_comm")],
+    ),
     ("sched:sched_wakeup", &[("pid", "comm")]),
     ("sched:sched_wakeup_new", &[("pid", "comm")]),
     ("sched:sched_waking", &[("pid", "comm")]),
@@ -106,6 +115,9 @@ const NAMES: &[(&str, &[(&str, &str)])] = &[
 #[derive(Debug, Default)]
 pub(super) struct Mapper {
     tracepoints: BTreeMap<(SourceId, u64), EvselIndex>,
+    /// By source, attr and ids: an event whose records come in several layouts
+    /// has a class for each.
+    recorded: BTreeMap<(SourceId, String), EvselIndex>,
 }
 
 impl Mapper {
@@ -123,15 +135,22 @@ impl Mapper {
                     None => Plan::NotHeld,
                 }
             }
-            NativeDescription::PerfSample { attr_hex, event, format } => {
-                sample(class, attr_hex, event, format.as_deref(), evsels, formats)
-            }
+            NativeDescription::PerfSample {
+                attr_hex,
+                event,
+                format,
+            } => self.sample(class, attr_hex, event, format.as_deref(), evsels, formats),
             // perf stops at records that it does not know.
-            NativeDescription::PerfRecord { record_type, sample_id_type } => {
+            NativeDescription::PerfRecord {
+                record_type,
+                sample_id_type,
+            } => {
                 if *record_type <= raw::NEWEST_RECORD_TYPE {
+                    let event = self.sideband_event(class, evsels);
                     Plan::Sideband(SidebandPlan {
                         source: class.source,
                         shape: SampleIdShape::new(*sample_id_type),
+                        event,
                     })
                 } else {
                     Plan::NotHeld
@@ -155,8 +174,10 @@ impl Mapper {
     ) -> Option<TracepointPlan> {
         let attribute = || class.attributes.get("ftrace.id")?.as_u64();
         let own = event_id_of(format).or_else(attribute)?;
-        let (system, name) =
-            class.name.split_once(':').unwrap_or((namespace::FTRACE, class.name.as_str()));
+        let (system, name) = class
+            .name
+            .split_once(':')
+            .unwrap_or((namespace::FTRACE, class.name.as_str()));
         let config = match event_id_of(format) {
             Some(own) => formats.add(system, own, format)?,
             // An event that came and went before its format could be read.
@@ -183,51 +204,104 @@ impl Mapper {
             hooks: hooks(class),
         })
     }
+
+    fn sample(
+        &mut self,
+        class: &EventRecordClass,
+        attr_hex: &str,
+        event: &str,
+        format: Option<&str>,
+        evsels: &mut EvselTable,
+        formats: &mut TracingData,
+    ) -> Plan {
+        let Some(attr) = Attr::from_hex(attr_hex) else {
+            return Plan::NotHeld;
+        };
+        if attr.kind == uapi::PERF_TYPE_TRACEPOINT {
+            // perf's reader refuses a file that lacks the format of one of its tracepoints.
+            let (system, name) = event.split_once(':').unwrap_or(("unknown", event));
+            let name = name.split(':').next().unwrap_or(name);
+            match format {
+                Some(format) => formats.add_recorded(system, attr.config, format),
+                None => {
+                    formats.add_recorded(system, attr.config, &minimal_format(name, attr.config))
+                }
+            }
+        }
+        let sample_type = attr.sample_type;
+        let has_identifier = sample_type & uapi::PERF_SAMPLE_IDENTIFIER != 0;
+        let id_offset = if has_identifier {
+            Some(uapi::HEADER_BYTES)
+        } else if sample_type & uapi::PERF_SAMPLE_ID != 0 {
+            let before = uapi::PERF_SAMPLE_IP
+                | uapi::PERF_SAMPLE_TID
+                | uapi::PERF_SAMPLE_TIME
+                | uapi::PERF_SAMPLE_ADDR;
+            Some(uapi::HEADER_BYTES + 8 * (sample_type & before).count_ones() as usize)
+        } else {
+            None
+        };
+        let recorded_ids = recorded_ids(class);
+        let evsel = self.recorded_event(class, event, attr_hex, attr, &recorded_ids, evsels);
+        let mut ids: Vec<(u64, u64)> = recorded_ids
+            .iter()
+            .map(|id| (*id, evsels.add_recorded_id(evsel, *id)))
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Plan::Sample(SamplePlan {
+            evsel,
+            ids,
+            id_offset,
+            has_identifier,
+        })
+    }
+
+    /// The event that `attr_hex` and the ids mean, added if it is new.
+    fn recorded_event(
+        &mut self,
+        class: &EventRecordClass,
+        event: &str,
+        attr_hex: &str,
+        attr: Attr,
+        recorded_ids: &[u64],
+        evsels: &mut EvselTable,
+    ) -> EvselIndex {
+        let key = format!("{attr_hex} {recorded_ids:?} {event}");
+        *self
+            .recorded
+            .entry((class.source, key))
+            .or_insert_with(|| evsels.add_recorded(class.source, event, attr, recorded_ids))
+    }
+
+    /// The event that carries records other than samples, if the class tells it.
+    fn sideband_event(
+        &mut self,
+        class: &EventRecordClass,
+        evsels: &mut EvselTable,
+    ) -> Option<EvselIndex> {
+        let attr_hex = class.attributes.get("perf.sideband_attr")?.as_str()?;
+        let attr = Attr::from_hex(attr_hex)?;
+        let ids = recorded_ids(class);
+        Some(self.recorded_event(class, "dummy:HG", attr_hex, attr, &ids, evsels))
+    }
 }
 
-fn sample(
-    class: &EventRecordClass,
-    attr_hex: &str,
-    event: &str,
-    format: Option<&str>,
-    evsels: &mut EvselTable,
-    formats: &mut TracingData,
-) -> Plan {
-    let Some(attr) = Attr::from_hex(attr_hex) else { return Plan::NotHeld };
-    if attr.kind == uapi::PERF_TYPE_TRACEPOINT {
-        // perf's reader refuses a file that lacks the format of one of its tracepoints.
-        let (system, name) = event.split_once(':').unwrap_or(("unknown", event));
-        let name = name.split(':').next().unwrap_or(name);
-        match format {
-            Some(format) => formats.add_recorded(system, attr.config, format),
-            None => formats.add_recorded(system, attr.config, &minimal_format(name, attr.config)),
-        }
-    }
-    let sample_type = attr.sample_type;
-    let has_identifier = sample_type & uapi::PERF_SAMPLE_IDENTIFIER != 0;
-    let id_offset = if has_identifier {
-        Some(uapi::HEADER_BYTES)
-    } else if sample_type & uapi::PERF_SAMPLE_ID != 0 {
-        let before = uapi::PERF_SAMPLE_IP | uapi::PERF_SAMPLE_TID | uapi::PERF_SAMPLE_TIME | uapi::PERF_SAMPLE_ADDR;
-        Some(uapi::HEADER_BYTES + 8 * (sample_type & before).count_ones() as usize)
-    } else {
-        None
-    };
-    let recorded_ids = class.attributes.get("perf.ids").map(ids_of).unwrap_or_default();
-    let evsel = evsels.add_recorded(class.source, event, attr, &recorded_ids);
-    let mut ids: Vec<(u64, u64)> = recorded_ids
-        .iter()
-        .map(|id| (*id, evsels.add_recorded_id(evsel, *id)))
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    Plan::Sample(SamplePlan { evsel, ids, id_offset, has_identifier })
+fn recorded_ids(class: &EventRecordClass) -> Vec<u64> {
+    class
+        .attributes
+        .get("perf.ids")
+        .map(ids_of)
+        .unwrap_or_default()
 }
 
 /// Ids from a JSON array of numbers or of decimal strings.
 fn ids_of(value: &serde_json::Value) -> Vec<u64> {
     let one = |v: &serde_json::Value| v.as_u64().or_else(|| v.as_str()?.parse().ok());
-    value.as_array().map(|ids| ids.iter().filter_map(one).collect()).unwrap_or_default()
+    value
+        .as_array()
+        .map(|ids| ids.iter().filter_map(one).collect())
+        .unwrap_or_default()
 }
 
 fn hooks(class: &EventRecordClass) -> Vec<TaskHook> {
@@ -237,7 +311,10 @@ fn hooks(class: &EventRecordClass) -> Vec<TaskHook> {
             return Some(CommField::Located { at });
         }
         let size = class.payload.member(name)?.class.static_size_bytes()?;
-        Some(CommField::Fixed { offset: fixed(name)?, size: size as usize })
+        Some(CommField::Fixed {
+            offset: fixed(name)?,
+            size: size as usize,
+        })
     };
     let mut hooks = Vec::new();
     match class.name.as_str() {
@@ -250,7 +327,11 @@ fn hooks(class: &EventRecordClass) -> Vec<TaskHook> {
             if let (Some(tid), Some(comm), Some(clone_flags)) =
                 (fixed("pid"), comm("comm"), fixed("clone_flags"))
             {
-                hooks.push(TaskHook::NewTask { tid, comm, clone_flags });
+                hooks.push(TaskHook::NewTask {
+                    tid,
+                    comm,
+                    clone_flags,
+                });
             }
         }
         name => {
@@ -259,9 +340,15 @@ fn hooks(class: &EventRecordClass) -> Vec<TaskHook> {
             {
                 hooks.push(TaskHook::Fork { tid });
             }
-            let fields = NAMES.iter().find(|(event, _)| *event == name).map_or(&[][..], |f| f.1);
+            let fields = NAMES
+                .iter()
+                .find(|(event, _)| *event == name)
+                .map_or(&[][..], |f| f.1);
             hooks.extend(fields.iter().filter_map(|(tid_name, comm_name)| {
-                Some(TaskHook::Name { tid: fixed(tid_name)?, comm: comm(comm_name)? })
+                Some(TaskHook::Name {
+                    tid: fixed(tid_name)?,
+                    comm: comm(comm_name)?,
+                })
             }));
         }
     }

@@ -20,8 +20,8 @@ mod report;
 mod stream;
 mod task;
 mod timeline;
-mod trailer;
 mod tracing_data;
+mod trailer;
 mod writer;
 
 pub use report::ConversionReport;

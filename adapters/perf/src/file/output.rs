@@ -77,7 +77,10 @@ impl Output {
             return Ok(Self::to_writer(&name, file));
         }
         let file_name = path.file_name().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("'{name}' is not the name of a file"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("'{name}' is not the name of a file"),
+            )
         })?;
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +141,9 @@ impl Output {
 
     #[cold]
     fn flush(&mut self) -> Result<()> {
-        self.target.write_all(&self.buffer).map_err(|e| failed(&self.name, e))?;
+        self.target
+            .write_all(&self.buffer)
+            .map_err(|e| failed(&self.name, e))?;
         self.flushed_bytes += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -174,7 +179,6 @@ impl Drop for Output {
 fn failed(name: &str, e: std::io::Error) -> Error {
     Error::io(format!("cannot write '{name}'"), e)
 }
-
 
 #[cfg(test)]
 mod tests {

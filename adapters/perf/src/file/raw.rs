@@ -10,7 +10,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const PERF_MAGIC2: u64 = 0x3245_4c49_4652_4550;
 
 /// A stretch of the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[doc(alias = "perf_file_section")]
 pub struct PerfFileSection {
@@ -21,7 +23,9 @@ pub struct PerfFileSection {
 }
 
 /// What the file begins with. 104 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[doc(alias = "perf_file_header")]
 pub struct PerfFileHeader {
@@ -42,7 +46,9 @@ pub struct PerfFileHeader {
 }
 
 /// What every record begins with. 8 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[doc(alias = "perf_event_header")]
 pub struct PerfEventHeader {
@@ -56,7 +62,9 @@ pub struct PerfEventHeader {
 
 /// The fixed start of a `PERF_RECORD_SAMPLE` of [`TRACEPOINT_SAMPLE_TYPE`]; the
 /// raw data's `u32` size and the raw data follow. 56 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct TracepointSample {
     /// Header.
@@ -80,7 +88,9 @@ pub struct TracepointSample {
 }
 
 /// `PERF_RECORD_LOST` without its trailer. 24 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct LostBody {
     /// Header.
@@ -92,7 +102,9 @@ pub struct LostBody {
 }
 
 /// `PERF_RECORD_COMM` with a name of 16 bytes, without its trailer. 32 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct CommBody {
     /// Header.
@@ -106,7 +118,9 @@ pub struct CommBody {
 }
 
 /// `PERF_RECORD_FORK` and `PERF_RECORD_EXIT` without the trailer. 32 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct ForkBody {
     /// Header.
@@ -149,7 +163,9 @@ pub struct Mmap2Body {
 }
 
 /// An entry of `HEADER_BUILD_ID`; the file's name follows, NUL-padded. 36 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 #[doc(alias = "perf_record_header_build_id")]
 pub struct BuildIdEntry {

@@ -17,6 +17,8 @@ use kstrace_schema::{Cpu, Error, EventRecord, Loss, Result};
 use zerocopy::{FromBytes, IntoBytes};
 
 const SAMPLE_BYTES: usize = size_of::<TracepointSample>();
+/// An event has an id per CPU or thread; bytes from outside may claim more.
+const MAX_IDS: usize = 1 << 20;
 const RAW_SIZE_BYTES: usize = size_of::<u32>();
 /// `CLONE_THREAD` of clone(2).
 const CLONE_THREAD: u64 = 0x10000;
@@ -159,7 +161,10 @@ impl Stream {
             self.run_hooks(plan, record, tid)?;
         }
         self.timeline.sampled(time_ns);
-        let ip = plan.ip_offset.and_then(|at| u64_at(payload, at)).unwrap_or(0);
+        let ip = plan
+            .ip_offset
+            .and_then(|at| u64_at(payload, at))
+            .unwrap_or(0);
         let sample = TracepointSample {
             header: PerfEventHeader {
                 r#type: uapi::PERF_RECORD_SAMPLE,
@@ -208,8 +213,12 @@ impl Stream {
                 return Err(Refused::NotHeld);
             }
         };
-        let id = match plan.ids.binary_search_by_key(&recorded_id, |(recorded, _)| *recorded) {
+        let id = match plan
+            .ids
+            .binary_search_by_key(&recorded_id, |(recorded, _)| *recorded)
+        {
             Ok(at) => plan.ids[at].1,
+            Err(_) if plan.ids.len() >= MAX_IDS => plan.ids[0].1,
             Err(at) => {
                 let id = self.evsels.add_recorded_id(plan.evsel, recorded_id);
                 plan.ids.insert(at, (recorded_id, id));
@@ -246,7 +255,12 @@ impl Stream {
         let payload = record.payload;
         let header = self.header(payload)?;
         let trailer_bytes = plan.shape.size_bytes();
-        let Some(body) = payload.len().checked_sub(trailer_bytes).map(|end| &payload[..end]) else {
+        let Some(body) = payload
+            .len()
+            .checked_sub(trailer_bytes)
+            .filter(|end| *end >= HEADER_BYTES)
+            .map(|end| &payload[..end])
+        else {
             self.unparsable += 1;
             return Err(Refused::NotHeld);
         };
@@ -269,9 +283,10 @@ impl Stream {
         let time_ns = record.time.as_ns();
         let (index, id) = match named {
             Some(entry) => (entry.evsel, entry.id),
+            // Records about what ran before name no event.
             None => {
-                let dummy = self.evsels.dummy();
-                (dummy, self.evsels.get(dummy).first_id())
+                let index = plan.event.unwrap_or_else(|| self.evsels.dummy());
+                (index, self.evsels.get(index).first_id())
             }
         };
         let shape = self.evsels.get(index).shape();
@@ -290,7 +305,8 @@ impl Stream {
         };
         self.begin(time_ns)?;
         let start = self.output.position();
-        self.output.push(PerfEventHeader { size, ..header }.as_bytes());
+        self.output
+            .push(PerfEventHeader { size, ..header }.as_bytes());
         match about {
             Some((at, _, id)) => {
                 self.output.push(&body[HEADER_BYTES..at]);
@@ -299,7 +315,13 @@ impl Stream {
             }
             None => self.output.push(&body[HEADER_BYTES..]),
         }
-        let trailer = Trailer { pid, tid, time_ns, cpu: record.cpu.0, id };
+        let trailer = Trailer {
+            pid,
+            tid,
+            time_ns,
+            cpu: record.cpu.0,
+            id,
+        };
         trailer.push(shape, &mut self.output);
         debug_assert_eq!(self.output.position() - start, u64::from(size));
         Ok(())
@@ -312,7 +334,8 @@ impl Stream {
             uapi::PERF_RECORD_COMM => {
                 let (pid, tid) = (word(8), word(12));
                 self.tasks.set_pid(tid, pid);
-                self.tasks.set_comm(tid, task::comm_of(body.get(16..).unwrap_or_default()));
+                self.tasks
+                    .set_comm(tid, task::comm_of(body.get(16..).unwrap_or_default()));
                 (pid, tid)
             }
             uapi::PERF_RECORD_FORK => {
@@ -372,8 +395,17 @@ impl Stream {
         let evsel = self.evsels.get(index);
         let id = evsel.first_id();
         let time_ns = self.timeline.place(loss.end.as_ns());
-        let trailer = Trailer { pid: 0, tid: 0, time_ns, cpu: loss.cpu.0, id };
-        let origin = Origin { shape: evsel.shape(), trailer };
+        let trailer = Trailer {
+            pid: 0,
+            tid: 0,
+            time_ns,
+            cpu: loss.cpu.0,
+            id,
+        };
+        let origin = Origin {
+            shape: evsel.shape(),
+            trailer,
+        };
         self.begin(time_ns)?;
         record::push_lost(&mut self.output, &origin, id, loss.count);
         self.added += 1;
@@ -401,19 +433,32 @@ impl Stream {
                     if let (Some(tid), Some(path)) = (u32_at(payload, tid), bytes_at(payload, path))
                     {
                         let end = path.iter().position(|c| *c == 0).unwrap_or(path.len());
-                        let name = path[..end].rsplit(|c| *c == b'/').next().unwrap_or_default();
+                        let name = path[..end]
+                            .rsplit(|c| *c == b'/')
+                            .next()
+                            .unwrap_or_default();
                         let comm = task::comm_of(name);
                         if self.tasks.set_comm(tid, comm) {
                             self.tell_name(tid, comm, true, time_ns, record.cpu)?;
                         }
                     }
                 }
-                TaskHook::NewTask { tid, comm, clone_flags } => {
-                    if let (Some(tid), Some(comm), Some(flags)) =
-                        (u32_at(payload, tid), comm_at(payload, comm), u64_at(payload, clone_flags))
-                    {
+                TaskHook::NewTask {
+                    tid,
+                    comm,
+                    clone_flags,
+                } => {
+                    if let (Some(tid), Some(comm), Some(flags)) = (
+                        u32_at(payload, tid),
+                        comm_at(payload, comm),
+                        u64_at(payload, clone_flags),
+                    ) {
                         let parent = self.tasks.pid(current_tid);
-                        let pid = if flags & CLONE_THREAD != 0 { parent } else { tid };
+                        let pid = if flags & CLONE_THREAD != 0 {
+                            parent
+                        } else {
+                            tid
+                        };
                         self.tasks.forked(tid, pid);
                         self.tasks.set_comm(tid, comm);
                         let origin = self.added_origin(parent, current_tid, time_ns, record.cpu);
@@ -451,8 +496,17 @@ impl Stream {
     fn added_origin(&mut self, pid: u32, tid: u32, time_ns: u64, cpu: Cpu) -> Origin {
         let index = self.evsels.dummy();
         let evsel = self.evsels.get(index);
-        let trailer = Trailer { pid, tid, time_ns, cpu: cpu.0, id: evsel.first_id() };
-        Origin { shape: evsel.shape(), trailer }
+        let trailer = Trailer {
+            pid,
+            tid,
+            time_ns,
+            cpu: cpu.0,
+            id: evsel.first_id(),
+        };
+        Origin {
+            shape: evsel.shape(),
+            trailer,
+        }
     }
 
     /// The header of a perf record, which must be as long as it says.

@@ -95,11 +95,19 @@ impl TaskTable {
     /// All tasks with a name: tid and name.
     pub(super) fn named(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.pages.iter().enumerate().flat_map(|(page, tasks)| {
-            tasks.iter().flat_map(|tasks| tasks.iter()).enumerate().filter_map(move |(at, task)| {
-                let length = task.comm.iter().position(|c| *c == 0).unwrap_or(task.comm.len());
-                // Below MAX_TID.
-                (length > 0).then_some(((page * PAGE_TASKS + at) as u32, &task.comm[..length]))
-            })
+            tasks
+                .iter()
+                .flat_map(|tasks| tasks.iter())
+                .enumerate()
+                .filter_map(move |(at, task)| {
+                    let length = task
+                        .comm
+                        .iter()
+                        .position(|c| *c == 0)
+                        .unwrap_or(task.comm.len());
+                    // Below MAX_TID.
+                    (length > 0).then_some(((page * PAGE_TASKS + at) as u32, &task.comm[..length]))
+                })
         })
     }
 }
@@ -107,7 +115,11 @@ impl TaskTable {
 /// A name from bytes that may be longer, and may be ended by a NUL.
 pub(super) fn comm_of(bytes: &[u8]) -> Comm {
     let mut comm = Comm::default();
-    let length = bytes.iter().position(|c| *c == 0).unwrap_or(bytes.len()).min(comm.len() - 1);
+    let length = bytes
+        .iter()
+        .position(|c| *c == 0)
+        .unwrap_or(bytes.len())
+        .min(comm.len() - 1);
     comm[..length].copy_from_slice(&bytes[..length]);
     comm
 }

@@ -58,7 +58,11 @@ impl Timeline {
     /// A time for something that belongs at this point of the stream and
     /// happened at about `time_ns`.
     pub(super) fn place(&self, time_ns: u64) -> u64 {
-        let latest = if self.youngest_ns == 0 { time_ns } else { self.youngest_ns };
+        let latest = if self.youngest_ns == 0 {
+            time_ns
+        } else {
+            self.youngest_ns
+        };
         time_ns.min(latest).max(self.handed_out_ns)
     }
 

@@ -51,11 +51,23 @@ impl TracingData {
                 if let Some((other, _)) = again {
                     return Some(*other);
                 }
-                (1..=u64::from(u16::MAX)).rev().find(|id| !self.formats.contains_key(id))?
+                (1..=u64::from(u16::MAX))
+                    .rev()
+                    .find(|id| !self.formats.contains_key(id))?
             }
         };
-        let text = if own == id { text.to_owned() } else { with_id(text, own) };
-        self.formats.insert(own, Format { system: system.to_owned(), text });
+        let text = if own == id {
+            text.to_owned()
+        } else {
+            with_id(text, own)
+        };
+        self.formats.insert(
+            own,
+            Format {
+                system: system.to_owned(),
+                text,
+            },
+        );
         Some(own)
     }
 
@@ -65,8 +77,15 @@ impl TracingData {
         if text.len() > MAX_FORMAT_BYTES {
             return;
         }
-        let text = if event_id_of(text) == Some(id) { text.to_owned() } else { with_id(text, id) };
-        self.formats.entry(id).or_insert_with(|| Format { system: system.to_owned(), text });
+        let text = if event_id_of(text) == Some(id) {
+            text.to_owned()
+        } else {
+            with_id(text, id)
+        };
+        self.formats.entry(id).or_insert_with(|| Format {
+            system: system.to_owned(),
+            text,
+        });
     }
 
     /// The section's bytes. `commands` are the names of tasks, a line each.
@@ -78,7 +97,10 @@ impl TracingData {
         out.push(size_of::<usize>() as u8);
         out.extend_from_slice(&page_size_bytes.to_ne_bytes());
 
-        let header_page = self.header_page.clone().unwrap_or_else(|| header_page(page_size_bytes));
+        let header_page = self
+            .header_page
+            .clone()
+            .unwrap_or_else(|| header_page(page_size_bytes));
         let header_event = self.header_event.as_deref().unwrap_or(HEADER_EVENT);
         out.extend_from_slice(b"header_page\0");
         push_sized(&mut out, header_page.as_bytes());
@@ -87,7 +109,10 @@ impl TracingData {
 
         let mut systems: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for format in self.formats.values() {
-            systems.entry(&format.system).or_default().push(&format.text);
+            systems
+                .entry(&format.system)
+                .or_default()
+                .push(&format.text);
         }
         // perf reads the formats of the system `ftrace` apart.
         let own = systems.remove("ftrace").unwrap_or_default();
@@ -126,8 +151,14 @@ fn push_count(out: &mut Vec<u8>, count: usize) {
 
 /// The `ID:` of a format file.
 pub(super) fn event_id_of(format: &str) -> Option<u64> {
-    let line = format.lines().take(8).find_map(|line| line.strip_prefix("ID:"))?;
-    line.trim().parse().ok().filter(|id| *id <= u64::from(u16::MAX))
+    let line = format
+        .lines()
+        .take(8)
+        .find_map(|line| line.strip_prefix("ID:"))?;
+    line.trim()
+        .parse()
+        .ok()
+        .filter(|id| *id <= u64::from(u16::MAX))
 }
 
 /// The format file with another id.
@@ -199,7 +230,10 @@ mod tests {
 
     #[test]
     fn the_id_is_read_from_the_head_only() {
-        assert_eq!(event_id_of("name: sys_enter\nID: 443\nformat:\n"), Some(443));
+        assert_eq!(
+            event_id_of("name: sys_enter\nID: 443\nformat:\n"),
+            Some(443)
+        );
         assert_eq!(event_id_of("name: x\nformat:\n"), None);
         assert_eq!(event_id_of("ID: 99999\n"), None);
         assert_eq!(event_id_of(&minimal_format("x", 7)), Some(7));

@@ -28,7 +28,10 @@ pub struct PerfDataOptions {
 
 impl Default for PerfDataOptions {
     fn default() -> Self {
-        PerfDataOptions { round_records: 4096, build_ids: true }
+        PerfDataOptions {
+            round_records: 4096,
+            build_ids: true,
+        }
     }
 }
 
@@ -115,12 +118,14 @@ impl PerfDataSink {
     fn check_writing(&self) -> Result<()> {
         match self.state {
             State::Writing => Ok(()),
-            State::Failed => {
-                Err(Error::new(ErrorKind::Io, "the perf.data could not be written before"))
-            }
-            State::Finished => {
-                Err(Error::new(ErrorKind::InvalidInput, "the perf.data is finished already"))
-            }
+            State::Failed => Err(Error::new(
+                ErrorKind::Io,
+                "the perf.data could not be written before",
+            )),
+            State::Finished => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the perf.data is finished already",
+            )),
         }
     }
 
@@ -139,7 +144,13 @@ impl PerfDataSink {
         }
         let clock = self.session.as_ref().map(|s| &s.clock);
         if let Some(clockid) = clock.and_then(|c| features::clockid(c.kind)) {
-            for evsel in self.stream.evsels.all_mut().iter_mut().filter(|e| e.made_up) {
+            for evsel in self
+                .stream
+                .evsels
+                .all_mut()
+                .iter_mut()
+                .filter(|e| e.made_up)
+            {
                 evsel.attr.flags |= flag::USE_CLOCKID;
                 evsel.attr.clockid = clockid;
             }
@@ -159,8 +170,14 @@ impl PerfDataSink {
             magic: raw::PERF_MAGIC2,
             size: header_bytes,
             attr_size: (attr_size + size_of::<PerfFileSection>()) as u64,
-            attrs: PerfFileSection { offset: attrs_offset, size: attrs_bytes },
-            data: PerfFileSection { offset: header_bytes, size: data_end - header_bytes },
+            attrs: PerfFileSection {
+                offset: attrs_offset,
+                size: attrs_bytes,
+            },
+            data: PerfFileSection {
+                offset: header_bytes,
+                size: data_end - header_bytes,
+            },
             event_types: PerfFileSection::default(),
             adds_features,
         };
@@ -184,10 +201,16 @@ impl PerfDataSink {
                 features.add(feature::BUILD_ID, bytes);
             }
         }
-        features.add_text(feature::VERSION, concat!("kstrace ", env!("CARGO_PKG_VERSION")));
+        features.add_text(
+            feature::VERSION,
+            concat!("kstrace ", env!("CARGO_PKG_VERSION")),
+        );
         features.add_event_desc(stream.evsels.all(), attr_size);
         if let Some((first_ns, last_ns)) = stream.sample_times() {
-            features.add(feature::SAMPLE_TIME, [first_ns, last_ns].as_bytes().to_vec());
+            features.add(
+                feature::SAMPLE_TIME,
+                [first_ns, last_ns].as_bytes().to_vec(),
+            );
         }
         if let Some(session) = session {
             features.add_host(&session.host);
@@ -212,12 +235,18 @@ impl PerfDataSink {
             }
         }
         // First the thread groups, so that the names are told with them.
-        for (tid, pid) in text("ftrace.saved_tgids").into_iter().flat_map(numbered_lines) {
+        for (tid, pid) in text("ftrace.saved_tgids")
+            .into_iter()
+            .flat_map(numbered_lines)
+        {
             if let Ok(pid) = pid.trim().parse() {
                 self.stream.tasks.set_pid(tid, pid);
             }
         }
-        for (tid, comm) in text("ftrace.saved_cmdlines").into_iter().flat_map(numbered_lines) {
+        for (tid, comm) in text("ftrace.saved_cmdlines")
+            .into_iter()
+            .flat_map(numbered_lines)
+        {
             // What the kernel shows for a name it has forgotten.
             if comm != "<...>" {
                 self.stream.name_at_start(tid, comm.as_bytes());
@@ -243,7 +272,11 @@ fn is_this_boot(boot_id: &str) -> bool {
 impl Sink for PerfDataSink {
     fn session(&mut self, session: &SessionInfo) -> Result<()> {
         self.check_writing()?;
-        for source in session.sources.iter().filter(|s| s.kind == namespace::FTRACE) {
+        for source in session
+            .sources
+            .iter()
+            .filter(|s| s.kind == namespace::FTRACE)
+        {
             self.note_source(source);
         }
         self.session = Some(session.clone());
@@ -256,13 +289,19 @@ impl Sink for PerfDataSink {
         while self.classes.len() <= index {
             let name = format!("class {} that was not announced", self.classes.len());
             let plan = Plan::Unannounced;
-            self.classes.push(ClassAccount { name, plan, kept: 0, not_held: 0 });
+            self.classes.push(ClassAccount {
+                name,
+                plan,
+                kept: 0,
+                not_held: 0,
+            });
         }
         let account = &mut self.classes[index];
         if matches!(account.plan, Plan::Unannounced) {
             account.name = class.qualified_name();
             account.plan =
-                self.mapper.plan(class, &mut self.stream.evsels, &mut self.stream.formats);
+                self.mapper
+                    .plan(class, &mut self.stream.evsels, &mut self.stream.formats);
         }
         Ok(())
     }
@@ -296,7 +335,9 @@ impl Sink for PerfDataSink {
 
     fn loss(&mut self, loss: &Loss) -> Result<()> {
         self.check_writing()?;
-        let account = loss.class.and_then(|id| self.classes.get(usize::from(id.0)));
+        let account = loss
+            .class
+            .and_then(|id| self.classes.get(usize::from(id.0)));
         let evsel = account.and_then(|account| match &account.plan {
             Plan::Tracepoint(plan) => Some(plan.evsel),
             Plan::Sample(plan) => Some(plan.evsel),
@@ -313,7 +354,9 @@ impl Sink for PerfDataSink {
 
     fn finish(&mut self) -> Result<()> {
         self.check_writing()?;
-        let result = self.complete().context(|| "perf.data not completed".to_owned());
+        let result = self
+            .complete()
+            .context(|| "perf.data not completed".to_owned());
         self.failed(result)?;
         self.state = State::Finished;
         Ok(())

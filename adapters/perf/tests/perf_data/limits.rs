@@ -1,8 +1,12 @@
 //! Outputs that do not work, files without records, many records.
 
-use super::kit::{Export, Scratch, perf, script, session};
+use super::kit::{Export, PERF, Scratch, perf, script, session};
+use kstrace_perf::attr::Attr;
 use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
-use kstrace_schema::{ErrorKind, Sink};
+use kstrace_perf::uapi::{self, flag};
+use kstrace_schema::{
+    ErrorKind, EventRecordClass, NativeDescription, Sink, StructureClass, namespace,
+};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -84,4 +88,86 @@ fn many_rounds_stay_in_order() {
         .collect();
     assert_eq!(times.len(), 20_000);
     assert!(times.is_sorted());
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    let all = uapi::PERF_SAMPLE_TID
+        | uapi::PERF_SAMPLE_TIME
+        | uapi::PERF_SAMPLE_CPU
+        | uapi::PERF_SAMPLE_IDENTIFIER;
+    let mut attr = Attr::new(uapi::PERF_TYPE_SOFTWARE, 0);
+    attr.sample_type = all;
+    attr.flags = flag::SAMPLE_ID_ALL;
+    let mut export = Export::new();
+    let mut classes = Vec::new();
+    for event in [
+        "sched:sched_switch",
+        "sched:sched_process_exec",
+        "task:task_newtask",
+    ] {
+        classes.push(export.ftrace(event).class);
+    }
+    let payload = StructureClass::default();
+    for shape in [0, all] {
+        for record_type in 1..=21 {
+            let native = NativeDescription::PerfRecord {
+                record_type,
+                sample_id_type: shape,
+            };
+            let name = format!("record {record_type}");
+            let payload = payload.clone();
+            let class = EventRecordClass::new(PERF, namespace::PERF, name, payload, native);
+            classes.push(export.class(class));
+        }
+    }
+    for (attr_hex, event) in [(attr.hex(), "cpu-clock"), ("00".repeat(64), "cycles")] {
+        let native = NativeDescription::PerfSample {
+            attr_hex,
+            event: event.into(),
+            format: None,
+        };
+        let payload = payload.clone();
+        classes.push(export.class(EventRecordClass::new(
+            PERF,
+            namespace::PERF,
+            event,
+            payload,
+            native,
+        )));
+    }
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut bytes = [0u8; 128];
+    let mut total = 0;
+    for _ in 0..40_000 {
+        let class = &classes[random() as usize % classes.len()];
+        bytes
+            .chunks_exact_mut(8)
+            .for_each(|chunk| chunk.copy_from_slice(&random().to_ne_bytes()));
+        let length = random() as usize % bytes.len();
+        // Most state their length truly: the others are refused at once.
+        if length >= 8 && random() % 8 != 0 {
+            bytes[6..8].copy_from_slice(&(length as u16).to_ne_bytes());
+        }
+        export.write(
+            class,
+            random() >> 40,
+            (random() % 4) as u32,
+            &bytes[..length],
+        );
+        total += 1;
+    }
+    export.finish();
+    let report = export.sink.report();
+    assert_eq!(report.kept + report.not_held_total(), total);
+    assert!(
+        report.kept > total / 2 && report.unparsable > 0,
+        "{report:?}"
+    );
 }

@@ -1,8 +1,8 @@
 //! The live source straight into a file.
 
 use super::kit::{Export, PERF, Scratch, perf, script};
-use crate::collect::{Child, pids_plan, request};
-use crate::tracepoints::getppids;
+use crate::live::collect::{Child, pids_plan, request};
+use crate::live::tracepoints::getppids;
 use kstrace_perf::{EventRequest, PerfPlan, PerfSource, Target};
 use kstrace_schema::{RecordStream, SessionTime, Sink, Source};
 use std::io::Write;
@@ -23,17 +23,29 @@ impl Live {
         let mut source = PerfSource::open(plan, PERF, Arc::clone(&export.registry)).unwrap();
         let streams = source.streams(&mut export.sink).unwrap();
         source.start().unwrap();
-        Live { source, streams, export }
+        Live {
+            source,
+            streams,
+            export,
+        }
     }
 
     /// Writes what is complete; says until when it was.
     fn round(&mut self) -> SessionTime {
         let sink: &mut dyn Sink = &mut self.export.sink;
-        let until =
-            self.streams.iter_mut().map(|s| s.fill(sink).unwrap().complete_until).min().unwrap();
+        let until = self
+            .streams
+            .iter_mut()
+            .map(|s| s.fill(sink).unwrap().complete_until)
+            .min()
+            .unwrap();
         loop {
             let times: Vec<_> = self.streams.iter_mut().map(|s| s.peek()).collect();
-            let next = times.iter().zip(0..).filter_map(|(t, i)| Some((t.as_ref()?, i))).min();
+            let next = times
+                .iter()
+                .zip(0..)
+                .filter_map(|(t, i)| Some((t.as_ref()?, i)))
+                .min();
             match next {
                 Some((time, stream)) if *time <= until => {
                     let stream: &mut Box<dyn RecordStream> = &mut self.streams[stream];
@@ -68,22 +80,34 @@ fn every_system_call_that_was_recorded_is_printed() {
     child.wait();
     let (export, written) = live.finish();
     let report = export.sink.report();
-    assert_eq!((report.kept, report.not_held_total(), report.lost), (written, 0, 0));
+    assert_eq!(
+        (report.kept, report.not_held_total(), report.lost),
+        (written, 0, 0)
+    );
     assert_eq!(report.out_of_order, 0);
     let lines = script("pid,event,trace", &export.path);
     let wanted = format!("{pid} raw_syscalls:sys_enter: NR {} (", libc::SYS_getppid);
-    assert_eq!(lines.iter().filter(|l| l.starts_with(&wanted)).count(), CALLS as usize);
+    assert_eq!(
+        lines.iter().filter(|l| l.starts_with(&wanted)).count(),
+        CALLS as usize
+    );
 }
 
 #[test]
 fn stacks_and_names_are_resolved_system_wide() {
-    let with_stack = |event| EventRequest { callchain: true, ..request(event) };
+    let with_stack = |event| EventRequest {
+        callchain: true,
+        ..request(event)
+    };
     let events = vec![with_stack("cpu-clock"), request("sched:sched_switch")];
     let mut plan = PerfPlan::new(Target::System, events);
     plan.exclude_own = false;
     let mut live = Live::started(plan);
     let mut child = Command::new("/bin/sh")
-        .args(["-c", "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; sleep 0.02; true"])
+        .args([
+            "-c",
+            "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; sleep 0.02; true",
+        ])
         .spawn()
         .unwrap();
     let pid = child.id();
@@ -93,22 +117,51 @@ fn stacks_and_names_are_resolved_system_wide() {
     }
     let (export, written) = live.finish();
     let report = export.sink.report();
-    assert_eq!((report.kept, report.not_held_total(), report.lost), (written, 0, 0));
-    let lines = script("comm,pid,tid,cpu,time,event,ip,sym,dso,trace", &export.path);
-    let own: Vec<_> = lines.iter().filter(|l| l.contains(&format!(" {pid}/{pid} "))).collect();
+    assert_eq!(
+        (report.kept, report.not_held_total(), report.lost),
+        (written, 0, 0)
+    );
+    let with_stack = "sw:comm,pid,tid,cpu,time,event,ip,sym,dso";
+    let without = "trace:comm,pid,tid,cpu,time,event,trace";
+    let text = perf(
+        &["script", "--ns", "-F", with_stack, "-F", without],
+        &export.path,
+    );
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = text.lines().map(words).collect();
+    let own: Vec<_> = lines
+        .iter()
+        .filter(|l| l.contains(&format!(" {pid}/{pid} ")))
+        .collect();
     let clocks = own.iter().filter(|l| l.contains("cpu-clock:")).count();
     assert!(clocks >= 5, "{clocks} samples of 20 ms of work");
-    let switches = own.iter().filter(|l| l.contains("sched:sched_switch:")).count();
+    let switches = own
+        .iter()
+        .filter(|l| l.contains("sched:sched_switch:"))
+        .count();
     assert!(switches >= 1, "{own:?}");
     assert!(own.iter().any(|l| l.starts_with("sh ")), "{own:?}");
-    assert!(lines.iter().any(|l| l.contains("(/usr/bin/dash)")), "the shell's own code");
-    assert!(lines.iter().any(|l| l.contains("schedule") && l.contains("[kernel.kallsyms]")));
+    assert!(
+        lines.iter().any(|l| l.contains("(/usr/bin/dash)")),
+        "the shell's own code"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.contains("schedule") && l.contains("[kernel.kallsyms]"))
+    );
     let stats = perf(&["report", "--stats"], &export.path);
-    assert!(stats.contains("cpu-clock stats") && stats.contains("MMAP2 events"), "{stats}");
+    assert!(
+        stats.contains("cpu-clock stats") && stats.contains("MMAP2 events"),
+        "{stats}"
+    );
     let header = perf(&["report", "--header-only"], &export.path);
     assert_eq!(header.matches("name = dummy:HG").count(), 1, "{header}");
     let built = perf(&["buildid-list"], &export.path);
-    assert!(built.contains("[kernel.kallsyms]") && built.contains("/usr/bin/dash"), "{built}");
+    assert!(
+        built.contains("[kernel.kallsyms]") && built.contains("/usr/bin/dash"),
+        "{built}"
+    );
     perf(&["report", "--stdio"], &export.path);
 }
 
@@ -130,7 +183,10 @@ fn our_recording_of_a_program_shows_what_perfs_shows() {
         .spawn()
         .unwrap();
     let pid = i32::try_from(child.id()).unwrap();
-    let plan = PerfPlan::new(Target::Command(pid), vec![request("raw_syscalls:sys_enter")]);
+    let plan = PerfPlan::new(
+        Target::Command(pid),
+        vec![request("raw_syscalls:sys_enter")],
+    );
     let live = Live::started(plan);
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     assert!(child.wait().unwrap().success());
