@@ -17,6 +17,7 @@
 
 mod arith;
 mod calls;
+mod constants;
 mod directive;
 mod error;
 mod eval;
@@ -31,6 +32,7 @@ mod symbols;
 mod text;
 mod value;
 
+pub use constants::{BtfConstants, BtfError, Constants, NoConstants};
 pub use error::{PrintFmtError, PrintFmtErrorKind};
 pub use symbols::{KernelSymbol, KernelText, NoSymbols, Symbols};
 
@@ -45,6 +47,7 @@ use program::Op;
 pub struct PrintFmt {
     ops: Box<[Op]>,
     unknown: Box<[Box<str>]>,
+    missing: Box<[Box<str>]>,
 }
 
 impl PrintFmt {
@@ -54,8 +57,16 @@ impl PrintFmt {
     /// [`PrintFmtError`] with the place in the text. [`PrintFmt::fields`] can do
     /// without the print format.
     pub fn compile(format: &EventFormat) -> Result<Self> {
+        Self::compile_with(format, &NoConstants)
+    }
+
+    /// Compiles an event's print format with values for the names of the kernel's constants.
+    ///
+    /// # Errors
+    /// As [`PrintFmt::compile`].
+    pub fn compile_with(format: &EventFormat, constants: &dyn Constants) -> Result<Self> {
         let tokens = lexer::lex(&format.print_fmt)?;
-        let mut parser = Parser::new(&tokens, format);
+        let mut parser = Parser::new(&tokens, format, constants);
         let position = parser.position();
         let text = parser.string()?;
         let pieces = directive::split(&text, position)?;
@@ -67,9 +78,11 @@ impl PrintFmt {
         if *parser.peek() != Token::End {
             return parser.unexpected("',' or the end");
         }
-        let unknown = parser.unknown.iter().map(|name| (*name).into()).collect();
+        let boxed = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+        let (unknown, missing) = (boxed(&parser.unknown), boxed(&parser.missing));
         Ok(PrintFmt {
             unknown,
+            missing,
             ops: program::build(pieces, arguments)?.into(),
         })
     }
@@ -79,8 +92,16 @@ impl PrintFmt {
     pub fn fields(format: &EventFormat) -> Self {
         PrintFmt {
             unknown: Box::default(),
+            missing: Box::default(),
             ops: fallback::fields(format).into(),
         }
+    }
+
+    /// Names of the kernel's constants that were not known and are left out of the
+    /// text. To keep a trace readable elsewhere, look them up where it is recorded
+    /// (in [`BtfConstants`]) and give them to [`PrintFmt::compile_with`].
+    pub fn missing_constants(&self) -> impl Iterator<Item = &str> {
+        self.missing.iter().map(|name| &**name)
     }
 
     /// Compiles an event's print format; [`PrintFmt::fields`] and the error if that fails.

@@ -1,6 +1,7 @@
 //! Parses the C expressions of print formats into typed, folded expressions.
 
 use super::calls;
+use super::constants::Constants;
 use super::error::{PrintFmtError, PrintFmtErrorKind as Kind, Result, error};
 use super::expr::{BinaryOp, IntExpr, IntTy, MemExpr, TextExpr, UnaryOp};
 use super::lexer::Token;
@@ -20,10 +21,17 @@ pub(super) struct Parser<'a> {
     nesting: u32,
     /// Variables and functions of the kernel that the text needs.
     pub(super) unknown: Vec<&'a str>,
+    constants: &'a dyn Constants,
+    /// Names of constants that are not known.
+    pub(super) missing: Vec<&'a str>,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(tokens: &'a [(Token<'a>, usize)], format: &'a EventFormat) -> Self {
+    pub(super) fn new(
+        tokens: &'a [(Token<'a>, usize)],
+        format: &'a EventFormat,
+        constants: &'a dyn Constants,
+    ) -> Self {
         Parser {
             tokens,
             at: 0,
@@ -31,6 +39,8 @@ impl<'a> Parser<'a> {
             locals: Vec::new(),
             nesting: 0,
             unknown: Vec::new(),
+            constants,
+            missing: Vec::new(),
         }
     }
 
@@ -316,7 +326,23 @@ impl<'a> Parser<'a> {
                 Ok(Node::constant(u64::from(name == "true"), IntTy::INT))
             }
             _ if matches!(self.peek_at(1), Token::Sign("(")) => calls::call(self, name),
-            _ => self.fail(Kind::UnknownName(name.to_owned())),
+            _ => match self.constants.value(name) {
+                Some(value) => {
+                    self.at += 1;
+                    let ty = match value {
+                        -0x8000_0000..0x8000_0000 => IntTy::INT,
+                        0..0x1_0000_0000 => IntTy::UINT,
+                        _ => IntTy::LONG,
+                    };
+                    Ok(Node::constant(value.cast_unsigned(), ty))
+                }
+                None => {
+                    if !self.missing.contains(&name) {
+                        self.missing.push(name);
+                    }
+                    self.fail(Kind::UnknownName(name.to_owned()))
+                }
+            },
         }
     }
 

@@ -1,3 +1,4 @@
 //! Print formats: compiled, rendered, and compared with the kernel's own text.
 
 mod compile;
+mod live;
