@@ -1,17 +1,17 @@
 //! `kstrace convert` and `kstrace export`: a trace into another form.
 
+use crate::report::read_into;
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
 use kstrace_ctf::TraceReader;
 use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
-use kstrace_schema::merge::Merger;
-use kstrace_schema::{Sink, Source};
+use kstrace_schema::Sink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A form that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// perf's file, for `perf script`, `perf report` and all that read it
     #[value(name = "perf.data")]
     PerfData,
@@ -27,7 +27,7 @@ impl Format {
 
 /// Write a trace in another form.
 #[derive(Args, Debug)]
-pub struct ConvertArgs {
+pub(super) struct ConvertArgs {
     /// The trace to read
     #[arg(value_name = "IN")]
     input: PathBuf,
@@ -47,7 +47,7 @@ pub struct ConvertArgs {
 /// # Errors
 /// When the input cannot be read at all, or the output not be written. An input
 /// damaged half-way is delivered up to there, and the status is 1.
-pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
+pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = ConvertArgs::from_arg_matches(matches)?;
     let Some(output) = args.out.as_ref().or(args.output.as_ref()) else {
         bail!("no output named");
@@ -64,30 +64,17 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Format::PerfData => {
             let mut sink = PerfDataSink::create(output, PerfDataOptions::default())
                 .with_context(|| format!("cannot write {}", output.display()))?;
-            let damaged = pump(&mut reader, &mut sink, &args.input)
+            sink.session(reader.session())?;
+            let outcome = read_into(&mut reader, &mut sink)
                 .with_context(|| format!("writing {}", output.display()))?;
+            for damage in &outcome.damage {
+                eprintln!("kstrace: {}: {damage:?}", args.input.display());
+            }
             let report = sink.report();
             for (name, count) in &report.not_held {
                 eprintln!("kstrace: {count} of {name} have no place in a perf.data");
             }
-            Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            Ok(if outcome.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
-}
-
-/// Everything of a trace into a sink, in order of time. Says whether the trace is damaged.
-fn pump(reader: &mut TraceReader, sink: &mut dyn Sink, input: &Path) -> Result<bool> {
-    sink.session(reader.session())?;
-    let streams = reader.streams(sink)?;
-    let mut merger = Merger::new(streams);
-    while !merger.round(sink)?.finished() {}
-    for account in merger.finish(sink)? {
-        sink.account(&account)?;
-    }
-    let errors = merger.take_errors();
-    for error in &errors {
-        eprintln!("kstrace: {}: {:?}", input.display(), error.error);
-    }
-    sink.finish()?;
-    Ok(!errors.is_empty())
 }

@@ -1,8 +1,10 @@
 //! The command line: one file a subcommand.
 
+mod convert;
 mod events;
 mod progress;
 mod record;
+mod report;
 mod size;
 mod summary;
 
@@ -15,13 +17,30 @@ struct Verb {
     run: fn(&ArgMatches) -> anyhow::Result<ExitCode>,
 }
 
-const VERBS: &[Verb] = &[Verb {
-    command: || {
-        record::RecordArgs::augment_args(Command::new("record"))
-            .about("Record events of perf and ftrace into one trace")
+const VERBS: &[Verb] = &[
+    Verb {
+        command: || {
+            record::RecordArgs::augment_args(Command::new("record"))
+                .about("Record events of perf and ftrace into one trace")
+        },
+        run: record::run,
     },
-    run: record::run,
-}];
+    Verb {
+        command: || {
+            report::ReportArgs::augment_args(Command::new("report"))
+                .about("Show a trace as one timeline, in text or JSON Lines")
+        },
+        run: report::run,
+    },
+    Verb {
+        command: || {
+            convert::ConvertArgs::augment_args(Command::new("convert"))
+                .visible_alias("export")
+                .about("Write a trace in another form")
+        },
+        run: convert::run,
+    },
+];
 
 fn command() -> Command {
     Command::new("kstrace")

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Record events of perf and ftrace into one trace.
 #[derive(Args, Debug)]
-pub struct RecordArgs {
+pub(super) struct RecordArgs {
     /// An event: a tracepoint (`sched:sched_switch`, `syscalls:*`), a software or hardware event
     /// (`cpu-clock`, `page-faults`, `cycles`), `ftrace:function`, `ftrace:function_graph`; repeat
     /// or separate by commas. EVENT/stack/ and EVENT/nostack/ overrule -g
@@ -104,7 +104,7 @@ enum End {
 ///
 /// # Errors
 /// When recording cannot begin, or fails on the way (a full disk).
-pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
+pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = RecordArgs::from_arg_matches(matches)?;
     let mut request = request_of(&args, matches)?;
     if args.dry_run {
