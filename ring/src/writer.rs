@@ -136,12 +136,6 @@ impl LaneWriter {
         self.packet
     }
 
-    /// Packets closed so far, which is the number of the open or next one.
-    #[inline]
-    pub fn packets_closed(&self) -> u64 {
-        self.packet
-    }
-
     /// The largest payload that this lane can take.
     pub fn max_payload_bytes(&self) -> usize {
         self.capacity() - size_of::<kstrace_schema::wire::RecordHeader>()
