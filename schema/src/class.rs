@@ -134,6 +134,9 @@ pub enum NativeDescription {
         /// The text.
         text: String,
     },
+    /// A description of a kind that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The class of event records: what kind of event, and how its payload is laid out.

@@ -252,8 +252,13 @@ pub struct Member {
     pub name: String,
     /// Its class.
     pub class: FieldClass,
-    /// What it means across sources, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What it means across sources, if that is known. A role of a later minor
+    /// version counts as none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::role::known_or_none"
+    )]
     pub role: Option<Role>,
 }
 

@@ -24,6 +24,7 @@ mod field;
 mod ids;
 mod loss;
 pub mod merge;
+pub mod model_schema;
 mod record;
 mod registry;
 mod role;

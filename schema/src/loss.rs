@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Why records were lost.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u32)]
 #[non_exhaustive]
@@ -74,6 +72,15 @@ impl LossReason {
             LossReason::StatedByInput => "stated-by-input",
             LossReason::OutputFailed => "output-failed",
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for LossReason {
+    /// Reads the word; that of a later minor version is [`LossReason::StatedByInput`].
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(d)?;
+        let known = Self::ALL.into_iter().find(|r| r.word() == word);
+        Ok(known.unwrap_or(LossReason::StatedByInput))
     }
 }
 

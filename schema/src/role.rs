@@ -99,3 +99,11 @@ pub enum Role {
     /// Records lost.
     LostCount,
 }
+
+/// Reads a role; one that this version does not know is none.
+pub(crate) fn known_or_none<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Role>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    Ok(word.and_then(|word| serde_json::from_value(word.into()).ok()))
+}
