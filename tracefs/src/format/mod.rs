@@ -29,21 +29,10 @@ pub struct EventFormat {
     pub common_fields: Vec<FormatField>,
     /// The event's own fields, in the order of the text.
     pub fields: Vec<FormatField>,
-    /// What follows `print fmt: `, without the last newline; empty if the text has none.
+    /// What follows `print fmt: `, without the last newline.
     pub print_fmt: String,
-    /// How the text ended, so that it can be written back.
-    end: TextEnd,
-}
-
-/// How a format text ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TextEnd {
-    /// `print fmt: ...` and a newline, as the kernel writes it.
-    Newline,
-    /// `print fmt: ...` without a newline.
-    NoNewline,
-    /// No `print fmt` at all.
-    NoPrintFmt,
+    /// Whether the text ended with a newline, as the kernel's does.
+    ends_with_newline: bool,
 }
 
 impl EventFormat {
@@ -85,10 +74,11 @@ impl fmt::Display for EventFormat {
         for field in &self.fields {
             writeln!(f, "{field}")?;
         }
-        match self.end {
-            TextEnd::Newline => writeln!(f, "\nprint fmt: {}", self.print_fmt),
-            TextEnd::NoNewline => write!(f, "\nprint fmt: {}", self.print_fmt),
-            TextEnd::NoPrintFmt => Ok(()),
+        write!(f, "\nprint fmt: {}", self.print_fmt)?;
+        if self.ends_with_newline {
+            f.write_str("\n")
+        } else {
+            Ok(())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reads format files, line by line.
 
 use super::c_type::known_type;
-use super::{EventFormat, FieldKind, FormatError, FormatField, TextEnd};
+use super::{EventFormat, FieldKind, FormatError, FormatField};
 
 /// Longest text that is read. The longest of Linux 6.18 has some 20 KiB.
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -32,7 +32,10 @@ pub(super) fn parse(text: &str) -> Result<EventFormat, FormatError> {
     let id_text = lines.take_after("ID: ", "'ID: NUMBER'")?;
     let id = decimal(id_text)
         .ok_or_else(|| FormatError::new(lines.number, "a number of 32 bits", id_text))?;
-    lines.take_after("format:", "'format:'")?;
+    let rest = lines.take_after("format:", "'format:'")?;
+    if !rest.is_empty() {
+        return Err(FormatError::new(lines.number, "the line's end", rest));
+    }
 
     let common_fields = field_block(&mut lines)?;
     let fields = field_block(&mut lines)?;
@@ -44,28 +47,22 @@ pub(super) fn parse(text: &str) -> Result<EventFormat, FormatError> {
         ));
     }
 
-    let (print_fmt, end) = if lines.rest.is_empty() {
-        (String::new(), TextEnd::NoPrintFmt)
-    } else {
-        // The print format is C source: it may hold newlines of its own.
-        match lines.rest.strip_prefix("print fmt: ") {
-            None => {
-                let found = lines.next().unwrap_or_default();
-                return Err(FormatError::new(lines.number, "'print fmt: '", found));
-            }
-            Some(rest) => match rest.strip_suffix('\n') {
-                Some(rest) => (rest.to_owned(), TextEnd::Newline),
-                None => (rest.to_owned(), TextEnd::NoNewline),
-            },
-        }
+    // The print format is C source: it may hold newlines of its own.
+    let Some(print_fmt) = lines.rest.strip_prefix("print fmt: ") else {
+        let found = lines.next().unwrap_or_default();
+        return Err(FormatError::new(lines.number, "'print fmt: '", found));
+    };
+    let (print_fmt, ends_with_newline) = match print_fmt.strip_suffix('\n') {
+        Some(print_fmt) => (print_fmt, true),
+        None => (print_fmt, false),
     };
     Ok(EventFormat {
         name: name.to_owned(),
         id,
         common_fields,
         fields,
-        print_fmt,
-        end,
+        print_fmt: print_fmt.to_owned(),
+        ends_with_newline,
     })
 }
 
@@ -95,19 +92,25 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Fields up to an empty line or the end of the text.
+/// Fields up to an empty line.
 fn field_block(lines: &mut Lines<'_>) -> Result<Vec<FormatField>, FormatError> {
     let mut fields = Vec::new();
-    while let Some(line) = lines.next() {
+    loop {
+        let Some(line) = lines.next() else {
+            return Err(FormatError::new(
+                lines.number + 1,
+                "a field or an empty line",
+                "",
+            ));
+        };
         if line.is_empty() {
-            break;
+            return Ok(fields);
         }
         if fields.len() >= MAX_FIELDS {
             return Err(FormatError::new(lines.number, "at most 4096 fields", line));
         }
         fields.push(field(line, lines.number)?);
     }
-    Ok(fields)
 }
 
 fn field(line: &str, number: usize) -> Result<FormatField, FormatError> {

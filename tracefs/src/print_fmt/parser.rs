@@ -329,10 +329,12 @@ impl<'a> Parser<'a> {
             _ => match self.constants.value(name) {
                 Some(value) => {
                     self.at += 1;
-                    let ty = match value {
-                        -0x8000_0000..0x8000_0000 => IntTy::INT,
-                        0..0x1_0000_0000 => IntTy::UINT,
-                        _ => IntTy::LONG,
+                    let ty = if i32::try_from(value).is_ok() {
+                        IntTy::INT
+                    } else if u32::try_from(value).is_ok() {
+                        IntTy::UINT
+                    } else {
+                        IntTy::LONG
                     };
                     Ok(Node::constant(value.cast_unsigned(), ty))
                 }

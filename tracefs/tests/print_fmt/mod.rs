@@ -2,3 +2,5 @@
 
 mod compile;
 mod live;
+mod mutation;
+mod render;
