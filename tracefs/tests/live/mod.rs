@@ -302,3 +302,42 @@ fn without_a_mount_it_is_reached_by_a_private_one() {
     .join();
     outcome.unwrap();
 }
+
+/// A page full to its last byte can say that something is missing, not how much.
+#[test]
+fn overwritten_records_are_told_by_the_next_page() {
+    let Some(tracefs) = tracefs() else { return };
+    for (text, expected) in [
+        ("eighteen bytes....", None),
+        ("something longer, so that there is room.", Some(())),
+    ] {
+        let instance = tracefs.create_instance(PREFIX).unwrap();
+        instance.set_buffer_size_kib(16).unwrap();
+        instance.set_option("overwrite", true).unwrap();
+        instance.set_tracing_on(true).unwrap();
+        let path = tracefs
+            .path()
+            .join("instances")
+            .join(instance.name())
+            .join("trace_marker");
+        let mut cpus = nix::sched::CpuSet::new();
+        cpus.set(0).unwrap();
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus).unwrap();
+        let mut marker = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        for _ in 0..2000 {
+            std::io::Write::write_all(&mut marker, text.as_bytes()).unwrap();
+        }
+        drop(marker);
+        instance.set_tracing_on(false).unwrap();
+        let pipe = instance.open_raw_pipe(0).unwrap();
+        let mut room = vec![0; instance.sub_buffer_size_bytes().unwrap()];
+        let n = pipe.read_sub_buffer(&mut room).unwrap().unwrap();
+        let page = tracefs.page_layout().unwrap().page(&room[..n]).unwrap();
+        let overrun = instance.open_stats(0).unwrap().read().unwrap().overrun;
+        assert!(overrun > 0);
+        match expected {
+            None => assert_eq!((page.missed, page.data().len()), (Missed::Unknown, 4080)),
+            Some(()) => assert_eq!(page.missed, Missed::Count(overrun)),
+        }
+    }
+}

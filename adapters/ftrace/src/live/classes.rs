@@ -32,6 +32,31 @@ struct Known {
     raw: OnceLock<ClassId>,
 }
 
+impl Known {
+    fn new(
+        id: u16,
+        event: Option<&EventName>,
+        format: String,
+        parsed: Option<&EventFormat>,
+    ) -> Self {
+        let system = event.map_or("unknown", |e| &e.system).to_owned();
+        let layout = parsed
+            .and_then(|parsed| TracepointLayout::describe(&system, parsed).ok())
+            // Entries are told apart and cut by their common fields.
+            .filter(|layout| layout.fixed_len_bytes as usize >= COMMON_LEN_BYTES);
+        Known {
+            event: event.map_or_else(|| format!("unknown:{id}"), ToString::to_string),
+            format,
+            id,
+            system,
+            layout,
+            regular: OnceLock::new(),
+            odd: OnceLock::new(),
+            raw: OnceLock::new(),
+        }
+    }
+}
+
 /// Which of an event's classes.
 #[derive(Clone, Copy, Debug)]
 enum Variety {
@@ -69,15 +94,21 @@ impl ClassBook {
 
     /// Registers the class of an event that is going to be recorded.
     pub(super) fn add(&self, event: &EventName) -> Result<()> {
-        let id = self
-            .catalog
-            .id(event)
-            .map_err(|e| border(format!("event {event}"), e))?;
-        let known = self.describe(id, Some(event))?;
+        let failed = |e| border(format!("event {event}"), e);
+        let text = self.catalog.format(event).map_err(failed)?;
+        let format = EventFormat::parse(&text).ok();
+        let id = match format
+            .as_ref()
+            .and_then(|format| u16::try_from(format.id).ok())
+        {
+            Some(id) => id,
+            None => self.catalog.id(event).map_err(failed)?,
+        };
+        let known = Known::new(id, Some(event), text, format.as_ref());
         if known.layout.is_some() {
             self.class_id(&known, Variety::Regular, None)?;
         }
-        self.lock().insert(id, known);
+        self.lock().insert(id, Arc::new(known));
         Ok(())
     }
 
@@ -96,36 +127,21 @@ impl ClassBook {
             .collect()
     }
 
-    fn describe(&self, id: u16, event: Option<&EventName>) -> Result<Arc<Known>> {
-        let text = event
-            .and_then(|e| self.catalog.format(e).ok())
-            .unwrap_or_default();
-        let system = event.map_or("unknown", |e| &e.system).to_owned();
-        let layout = EventFormat::parse(&text)
-            .ok()
-            .and_then(|format| TracepointLayout::describe(&system, &format).ok())
-            // Entries are told apart and cut by their common fields.
-            .filter(|layout| layout.fixed_len_bytes as usize >= COMMON_LEN_BYTES);
-        Ok(Arc::new(Known {
-            event: event.map_or_else(|| format!("unknown:{id}"), ToString::to_string),
-            format: text,
-            id,
-            system,
-            layout,
-            regular: OnceLock::new(),
-            odd: OnceLock::new(),
-            raw: OnceLock::new(),
-        }))
-    }
-
     /// What is known of a type that no stream has met yet.
     fn find(&self, id: u16) -> Result<Arc<Known>> {
         if let Some(known) = self.lock().get(&id) {
             return Ok(Arc::clone(known));
         }
         let event = self.catalog.with_id(id);
-        let known = self.describe(id, event.as_ref())?;
-        Ok(Arc::clone(self.lock().entry(id).or_insert(known)))
+        let text = event
+            .as_ref()
+            .and_then(|e| self.catalog.format(e).ok())
+            .unwrap_or_default();
+        let format = EventFormat::parse(&text).ok();
+        let known = Known::new(id, event.as_ref(), text, format.as_ref());
+        Ok(Arc::clone(
+            self.lock().entry(id).or_insert_with(|| Arc::new(known)),
+        ))
     }
 
     /// The id of one of an event's classes, registered now if it is not yet and
