@@ -72,7 +72,12 @@ pub const ATTR_MIN_BYTES: usize = 64;
 impl Attr {
     /// An attr of that type and config, all else zero.
     pub fn new(kind: u32, config: u64) -> Self {
-        Attr { kind, config, size: ATTR_BYTES as u32, ..Attr::default() }
+        Attr {
+            kind,
+            config,
+            size: ATTR_BYTES as u32,
+            ..Attr::default()
+        }
     }
 
     /// From the bytes of a file or of a class's `attr_hex`, in native byte order.
@@ -92,7 +97,7 @@ impl Attr {
     /// From lower-case hexadecimal, as [`hex`](Attr::hex) writes it.
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
-        if digits.len() % 2 != 0 || digits.len() > 2 * 4096 {
+        if !digits.len().is_multiple_of(2) || digits.len() > 2 * 4096 {
             return None;
         }
         let bytes: Option<Vec<u8>> = digits
@@ -110,10 +115,12 @@ impl Attr {
     /// [`NativeDescription::PerfSample`](kstrace_schema::NativeDescription::PerfSample).
     pub fn hex(&self) -> String {
         use std::fmt::Write;
-        self.as_bytes().iter().fold(String::with_capacity(2 * ATTR_BYTES), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        self.as_bytes()
+            .iter()
+            .fold(String::with_capacity(2 * ATTR_BYTES), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
     }
 
     /// Whether a flag of [`crate::uapi::flag`] is set.

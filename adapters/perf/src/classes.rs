@@ -66,8 +66,10 @@ impl SampleClasses {
             self.layout.payload(form),
             self.regular.native.clone(),
         );
-        let class =
-            EventRecordClass { attributes: self.regular.attributes.clone(), ..like };
+        let class = EventRecordClass {
+            attributes: self.regular.attributes.clone(),
+            ..like
+        };
         let class = self.registry.register(class)?;
         // Another thread may have been quicker; its class then serves both, ours stays unused.
         Ok(place.get_or_init(|| class))
@@ -99,8 +101,7 @@ impl RecordClasses {
         trailer: SampleIdShape,
         sideband: Option<&OpenedEvent>,
     ) -> Self {
-        let sideband =
-            sideband.map(|s| (s.attr.hex(), s.ids.iter().map(u64::to_string).collect()));
+        let sideband = sideband.map(|s| (s.attr.hex(), s.ids.iter().map(u64::to_string).collect()));
         RecordClasses {
             source,
             registry: Arc::clone(registry),
@@ -139,7 +140,10 @@ impl RecordClasses {
                 .with_attribute("perf.ids", ids.clone());
         }
         let class = self.registry.register(class)?;
-        let class = RecordClass { layout: Arc::new(layout), class };
+        let class = RecordClass {
+            layout: Arc::new(layout),
+            class,
+        };
         known.insert(form, class.clone());
         Ok(class)
     }

@@ -93,7 +93,10 @@ pub enum PerfError {
 
 impl PerfError {
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
-        PerfError::Io { what: what.into(), source }
+        PerfError::Io {
+            what: what.into(),
+            source,
+        }
     }
 
     /// Its kind, in the model's words.
@@ -132,7 +135,9 @@ struct CauseOf(PerfError);
 impl std::fmt::Display for CauseOf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         use std::error::Error as _;
-        self.0.source().map_or(Ok(()), |cause| std::fmt::Display::fmt(cause, f))
+        self.0
+            .source()
+            .map_or(Ok(()), |cause| std::fmt::Display::fmt(cause, f))
     }
 }
 

@@ -54,8 +54,11 @@ pub struct Modifiers {
 impl Modifiers {
     /// Parses the letters `u k h G H I p P D e`.
     fn parse(name: &str, letters: &str) -> Result<Self, PerfError> {
-        let bad =
-            |reason| PerfError::BadModifiers { name: name.into(), modifiers: letters.into(), reason };
+        let bad = |reason| PerfError::BadModifiers {
+            name: name.into(),
+            modifiers: letters.into(),
+            reason,
+        };
         let mut m = Modifiers::default();
         let (mut user, mut kernel, mut hv) = (false, false, false);
         let (mut host, mut guest) = (false, false);
@@ -127,7 +130,10 @@ impl EventSpec {
     pub fn tracepoint(system: &str, name: &str) -> Self {
         EventSpec {
             text: format!("{system}:{name}"),
-            kind: EventKind::Tracepoint { system: system.into(), name: name.into() },
+            kind: EventKind::Tracepoint {
+                system: system.into(),
+                name: name.into(),
+            },
             modifiers: Modifiers::default(),
         }
     }
@@ -171,7 +177,11 @@ impl FromStr for EventSpec {
     fn from_str(text: &str) -> Result<Self, PerfError> {
         let mut parts = text.split(':');
         let first = parts.next().unwrap_or_default();
-        let spec = |kind, modifiers| EventSpec { text: text.to_owned(), kind, modifiers };
+        let spec = |kind, modifiers| EventSpec {
+            text: text.to_owned(),
+            kind,
+            modifiers,
+        };
         if let Some(kind) = known(first) {
             let modifiers = Modifiers::parse(text, parts.next().unwrap_or_default())?;
             return if parts.next().is_none() {
@@ -181,15 +191,23 @@ impl FromStr for EventSpec {
             };
         }
         let word = |s: &str| {
-            !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+            !s.is_empty()
+                && s.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
         };
         match (parts.next(), parts.next(), parts.next()) {
             (Some(name), modifiers, None)
-                if word(first) && word(name) && !first.starts_with('.') && !name.starts_with('.') =>
+                if word(first)
+                    && word(name)
+                    && !first.starts_with('.')
+                    && !name.starts_with('.') =>
             {
                 let modifiers = Modifiers::parse(text, modifiers.unwrap_or_default())?;
                 Ok(spec(
-                    EventKind::Tracepoint { system: first.into(), name: name.into() },
+                    EventKind::Tracepoint {
+                        system: first.into(),
+                        name: name.into(),
+                    },
                     modifiers,
                 ))
             }
@@ -264,7 +282,10 @@ const CACHE_ACTIONS: [(&str, u64, u64); 12] = [
 /// Software and hardware events by name, without tracepoints and without
 /// asking the kernel which of them work: `(name, whether hardware)`.
 pub fn software_and_hardware_names() -> Vec<(String, bool)> {
-    let mut names: Vec<_> = SOFTWARE.iter().map(|(n, _)| ((*n).to_owned(), false)).collect();
+    let mut names: Vec<_> = SOFTWARE
+        .iter()
+        .map(|(n, _)| ((*n).to_owned(), false))
+        .collect();
     names.extend(HARDWARE[..14].iter().map(|(n, _)| ((*n).to_owned(), true)));
     for (words, cache) in CACHES {
         for (action, op, _) in CACHE_ACTIONS {
@@ -276,8 +297,14 @@ pub fn software_and_hardware_names() -> Vec<(String, bool)> {
     names
 }
 
-const CANONICAL_ACTIONS: [&str; 6] =
-    ["loads", "load-misses", "stores", "store-misses", "prefetches", "prefetch-misses"];
+const CANONICAL_ACTIONS: [&str; 6] = [
+    "loads",
+    "load-misses",
+    "stores",
+    "store-misses",
+    "prefetches",
+    "prefetch-misses",
+];
 
 /// Instruction caches are not stored to; TLBs of instructions and branch units are only read.
 fn cache_allows(cache: u64, op: u64) -> bool {
@@ -325,7 +352,10 @@ fn unknown(name: &str) -> PerfError {
         true => ": neither one of perf's names, rNNN, nor SYSTEM:TRACEPOINT".to_owned(),
         false => format!(": did you mean {}?", near.join(" or ")),
     };
-    PerfError::UnknownEvent { name: name.to_owned(), hint }
+    PerfError::UnknownEvent {
+        name: name.to_owned(),
+        hint,
+    }
 }
 
 #[cfg(test)]
@@ -349,7 +379,10 @@ mod tests {
         assert_eq!(kind("iTLB-loads"), EventKind::HwCache(4));
         assert_eq!(kind("branch-loads"), EventKind::HwCache(5));
         assert_eq!(kind("branch-misses"), EventKind::Hardware(5));
-        let switch = EventKind::Tracepoint { system: "sched".into(), name: "sched_switch".into() };
+        let switch = EventKind::Tracepoint {
+            system: "sched".into(),
+            name: "sched_switch".into(),
+        };
         assert_eq!(kind("sched:sched_switch"), switch);
         assert_eq!(kind("sched:sched_switch:k"), switch);
         for (name, hardware) in software_and_hardware_names() {
@@ -376,7 +409,17 @@ mod tests {
     fn unknown_names_say_what_comes_near() {
         let text = "cpu-clok".parse::<EventSpec>().unwrap_err().to_string();
         assert!(text.contains("cpu-clock"), "{text}");
-        for bad in ["", ":", "a:", ":b", "../x:y", "a:b:c:d", "r", "iTLB-stores", "sched:a/b"] {
+        for bad in [
+            "",
+            ":",
+            "a:",
+            ":b",
+            "../x:y",
+            "a:b:c:d",
+            "r",
+            "iTLB-stores",
+            "sched:a/b",
+        ] {
             assert!(bad.parse::<EventSpec>().is_err(), "{bad}");
         }
     }

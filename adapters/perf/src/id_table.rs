@@ -21,7 +21,10 @@ impl IdTable {
     pub(crate) fn new(ids: &[(u64, u32)]) -> Self {
         let first = ids.iter().map(|(id, _)| *id).min().unwrap_or(0);
         let last = ids.iter().map(|(id, _)| *id).max().unwrap_or(0);
-        let mut table = IdTable { first, ..IdTable::default() };
+        let mut table = IdTable {
+            first,
+            ..IdTable::default()
+        };
         if ids.is_empty() || last - first >= DENSE_LIMIT {
             table.sparse = ids.iter().copied().collect();
             return table;

@@ -38,8 +38,14 @@ const FEATURES: [Feature; 8] = [
         without: "build ids in mappings (Linux 5.12)",
         take_back: |a| clear(a, flag::BUILD_ID),
     },
-    Feature { without: "text-poke records (Linux 5.8)", take_back: |a| clear(a, flag::TEXT_POKE) },
-    Feature { without: "cgroup records (Linux 5.7)", take_back: |a| clear(a, flag::CGROUP) },
+    Feature {
+        without: "text-poke records (Linux 5.8)",
+        take_back: |a| clear(a, flag::TEXT_POKE),
+    },
+    Feature {
+        without: "cgroup records (Linux 5.7)",
+        take_back: |a| clear(a, flag::CGROUP),
+    },
     Feature {
         without: "records of kernel symbols and BPF programs that come and go (Linux 5.1)",
         take_back: |a| clear(a, flag::KSYMBOL | flag::BPF_EVENT),
@@ -111,7 +117,9 @@ fn cut_to(attr: &mut Attr, known: u32) -> bool {
     if known < ATTR_MIN_BYTES {
         return false;
     }
-    let Some(beyond) = attr.as_mut_bytes().get_mut(known..) else { return false };
+    let Some(beyond) = attr.as_mut_bytes().get_mut(known..) else {
+        return false;
+    };
     let had = beyond.iter().any(|b| *b != 0);
     beyond.fill(0);
     had

@@ -29,6 +29,6 @@ pub mod uapi;
 
 pub use error::PerfError;
 pub use event::{EventKind, EventSpec, Modifiers, software_and_hardware_names};
-pub use plan::{DEFAULT_GRACE_NS, EventRequest, Period, PerfPlan, Target};
+pub use plan::{DEFAULT_GRACE_NS, EventRequest, PerfPlan, Period, Target};
 pub use probe::probe;
 pub use source::PerfSource;

@@ -75,7 +75,10 @@ impl MappedRing {
             0 => page,
             offset => usize::try_from(offset).unwrap_or(usize::MAX),
         };
-        if offset.checked_add(data_bytes).is_none_or(|end| end > mapped_bytes) {
+        if offset
+            .checked_add(data_bytes)
+            .is_none_or(|end| end > mapped_bytes)
+        {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         // SAFETY: the data area lies in the mapping, as was just checked.
@@ -106,7 +109,10 @@ impl MappedRing {
         if head.wrapping_sub(self.tail) > self.size_bytes() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("perf ring head {head} is more than a lap from tail {}", self.tail),
+                format!(
+                    "perf ring head {head} is more than a lap from tail {}",
+                    self.tail
+                ),
             ));
         }
         self.head = head;

@@ -3,7 +3,7 @@
 use crate::attr::Attr;
 use crate::ladder::{climb, errno};
 use crate::mmap::{MappedRing, page_bytes};
-use crate::plan::{EventRequest, Period, PerfPlan, Target};
+use crate::plan::{EventRequest, PerfPlan, Period, Target};
 use crate::tracepoint::{Tracepoint, Tracepoints};
 use crate::uapi::*;
 use crate::{EventKind, PerfError, limits, sys, target};
@@ -69,7 +69,11 @@ pub(crate) fn open(plan: &PerfPlan) -> Result<Opened, PerfError> {
             Target::System => None,
             _ => Some(opener.ring_owner(cpu)?),
         };
-        groups.push(Group { cpu, owner, events: Vec::new() });
+        groups.push(Group {
+            cpu,
+            owner,
+            events: Vec::new(),
+        });
     }
     match &plan.target {
         Target::System => opener.open_all(-1, &mut events, &mut sideband, &mut groups)?,
@@ -87,9 +91,16 @@ pub(crate) fn open(plan: &PerfPlan) -> Result<Opened, PerfError> {
         }
     }
     if cpus.is_empty() {
-        return Err(PerfError::BadPlan("no event could be opened on any CPU".to_owned()));
+        return Err(PerfError::BadPlan(
+            "no event could be opened on any CPU".to_owned(),
+        ));
     }
-    Ok(Opened { cpus, events, sideband, notes: opener.notes })
+    Ok(Opened {
+        cpus,
+        events,
+        sideband,
+        notes: opener.notes,
+    })
 }
 
 /// Events of a CPU that have no ring yet.
@@ -164,7 +175,11 @@ struct Opener<'p> {
 
 impl<'p> Opener<'p> {
     fn new(plan: &'p PerfPlan) -> Self {
-        Opener { plan, notes: Vec::new(), ring_bytes: plan.mmap_size_bytes_per_cpu }
+        Opener {
+            plan,
+            notes: Vec::new(),
+            ring_bytes: plan.mmap_size_bytes_per_cpu,
+        }
     }
 
     fn note(&mut self, text: String) {
@@ -178,8 +193,7 @@ impl<'p> Opener<'p> {
         let mut attr = Attr::new(kind, config);
         attr.sample_type = COMMON_SAMPLE_TYPE;
         attr.read_format = PERF_FORMAT_ID | PERF_FORMAT_LOST;
-        attr.flags =
-            flag::DISABLED | flag::SAMPLE_ID_ALL | flag::WATERMARK | flag::USE_CLOCKID;
+        attr.flags = flag::DISABLED | flag::SAMPLE_ID_ALL | flag::WATERMARK | flag::USE_CLOCKID;
         attr.clockid = clock_id(self.plan.clock);
         let quarter = self.plan.mmap_size_bytes_per_cpu / 4;
         attr.wakeup = u32::try_from(quarter).unwrap_or(u32::MAX);
@@ -200,7 +214,11 @@ impl<'p> Opener<'p> {
         let mut attr = self.base(kind, config);
         let mut tracepoint = None;
         let mut name = request.spec.text.clone();
-        if let EventKind::Tracepoint { system, name: event } = &request.spec.kind {
+        if let EventKind::Tracepoint {
+            system,
+            name: event,
+        } = &request.spec.kind
+        {
             let found = tracepoints.look_up(system, event)?;
             attr.config = found.id.into();
             if request.raw {
@@ -236,7 +254,13 @@ impl<'p> Opener<'p> {
         if let Some(wanted) = &request.name {
             name.clone_from(wanted);
         }
-        Ok(OpenedEvent { name, attr, tracepoint, filter: request.filter.clone(), ids: Vec::new() })
+        Ok(OpenedEvent {
+            name,
+            attr,
+            tracepoint,
+            filter: request.filter.clone(),
+            ids: Vec::new(),
+        })
     }
 
     fn frequency(&mut self, hz: u64) -> u64 {
@@ -266,7 +290,13 @@ impl<'p> Opener<'p> {
             | flag::EXCLUDE_KERNEL
             | flag::EXCLUDE_HV;
         let name = "dummy:u".to_owned();
-        OpenedEvent { name, attr, tracepoint: None, filter: None, ids: Vec::new() }
+        OpenedEvent {
+            name,
+            attr,
+            tracepoint: None,
+            filter: None,
+            ids: Vec::new(),
+        }
     }
 
     fn ring_owner(&mut self, cpu: u32) -> Result<OwnedFd, PerfError> {
@@ -291,8 +321,10 @@ impl<'p> Opener<'p> {
         const ROUNDS: usize = 8;
         let mut known = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let new: Vec<i32> =
-                target::threads(pid)?.into_iter().filter(|tid| known.insert(*tid)).collect();
+            let new: Vec<i32> = target::threads(pid)?
+                .into_iter()
+                .filter(|tid| known.insert(*tid))
+                .collect();
             if new.is_empty() {
                 break;
             }
@@ -323,7 +355,10 @@ impl<'p> Opener<'p> {
                     Some(fd) => fd,
                     None if tid >= 0 => return Err(PerfError::NoProcess { pid: tid }),
                     None => {
-                        self.note(format!("CPU {} went offline and is not recorded", group.cpu));
+                        self.note(format!(
+                            "CPU {} went offline and is not recorded",
+                            group.cpu
+                        ));
                         continue;
                     }
                 };
@@ -350,25 +385,35 @@ impl<'p> Opener<'p> {
         loop {
             let attr = &mut event.attr;
             let e = match self.open_event(&what, attr, tid, cpu) {
-                Err(PerfError::Unsupported { source: Some(source), what, reason }) => {
-                    (source, what, reason)
-                }
+                Err(PerfError::Unsupported {
+                    source: Some(source),
+                    what,
+                    reason,
+                }) => (source, what, reason),
                 other => return other,
             };
             if attr.kind == PERF_TYPE_HARDWARE && attr.precise_ip() > 0 {
                 attr.set_precise_ip(attr.precise_ip() - 1);
                 let precise = attr.precise_ip();
-                self.note(format!("{what}: this hardware has no more than {precise} levels of precise addresses"));
+                self.note(format!(
+                    "{what}: this hardware has no more than {precise} levels of precise addresses"
+                ));
             } else if attr.kind == PERF_TYPE_HARDWARE && attr.config == PERF_COUNT_HW_CPU_CYCLES {
                 attr.kind = PERF_TYPE_SOFTWARE;
                 attr.config = PERF_COUNT_SW_CPU_CLOCK;
                 let modifiers = event.name.find(':').map_or("", |at| &event.name[at..]);
                 let fallback = format!("cpu-clock{modifiers}");
-                self.note(format!("{what} is not supported by this hardware: using '{fallback}'"));
+                self.note(format!(
+                    "{what} is not supported by this hardware: using '{fallback}'"
+                ));
                 event.name = fallback;
             } else {
                 let (source, what, reason) = e;
-                return Err(PerfError::Unsupported { what, reason, source: Some(source) });
+                return Err(PerfError::Unsupported {
+                    what,
+                    reason,
+                    source: Some(source),
+                });
             }
         }
     }
@@ -409,7 +454,9 @@ impl<'p> Opener<'p> {
                     let mut user_only = *attr;
                     user_only.flags |= flag::EXCLUDE_KERNEL | flag::EXCLUDE_HV;
                     let retry = climb(&mut user_only, &mut |a| sys::open_event(a, tid, cpu_number));
-                    let Ok((fd, _)) = retry else { return Err(self.explain(what, attr, e)) };
+                    let Ok((fd, _)) = retry else {
+                        return Err(self.explain(what, attr, e));
+                    };
                     *attr = user_only;
                     let level = limits::paranoid().unwrap_or_default();
                     self.note(format!(
@@ -437,7 +484,11 @@ impl<'p> Opener<'p> {
                     "not allowed: kernel.perf_event_paranoid is {level}; run with CAP_PERFMON or as \
                      root, or 'sysctl kernel.perf_event_paranoid={needed}'"
                 );
-                PerfError::Denied { what, hint, source: e }
+                PerfError::Denied {
+                    what,
+                    hint,
+                    source: e,
+                }
             }
             Errno::EMFILE => {
                 let hint = format!(
@@ -446,15 +497,27 @@ impl<'p> Opener<'p> {
                     limits::open_files(),
                     self.plan.events.len()
                 );
-                PerfError::Exhausted { what, hint, source: e }
+                PerfError::Exhausted {
+                    what,
+                    hint,
+                    source: e,
+                }
             }
             Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC => {
                 let hint = "the kernel has no room for another event".to_owned();
-                PerfError::Exhausted { what, hint, source: e }
+                PerfError::Exhausted {
+                    what,
+                    hint,
+                    source: e,
+                }
             }
             Errno::EBUSY => {
                 let hint = "another user has the counter for itself".to_owned();
-                PerfError::Exhausted { what, hint, source: e }
+                PerfError::Exhausted {
+                    what,
+                    hint,
+                    source: e,
+                }
             }
             Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::ENXIO => {
                 let reason = match attr.kind {
@@ -463,15 +526,27 @@ impl<'p> Opener<'p> {
                     }
                     _ => "not supported by this kernel",
                 };
-                PerfError::Unsupported { what, reason: reason.to_owned(), source: Some(e) }
+                PerfError::Unsupported {
+                    what,
+                    reason: reason.to_owned(),
+                    source: Some(e),
+                }
             }
             Errno::EINVAL => {
                 let reason = "the kernel finds the combination of options invalid".to_owned();
-                PerfError::Unsupported { what, reason, source: Some(e) }
+                PerfError::Unsupported {
+                    what,
+                    reason,
+                    source: Some(e),
+                }
             }
             Errno::ENOSYS => {
                 let reason = "this kernel was built without perf events".to_owned();
-                PerfError::Unsupported { what, reason, source: Some(e) }
+                PerfError::Unsupported {
+                    what,
+                    reason,
+                    source: Some(e),
+                }
             }
             _ => PerfError::io(format!("cannot open {what}"), e),
         }
@@ -483,18 +558,28 @@ impl<'p> Opener<'p> {
         let ring_owner = match (owner, events.first()) {
             (_, None) => return Ok(None),
             (Some(owner), _) => owner,
-            (None, Some((_, first))) => first.try_clone().map_err(|e| {
-                PerfError::io("cannot duplicate the descriptor of an event", e)
-            })?,
+            (None, Some((_, first))) => first
+                .try_clone()
+                .map_err(|e| PerfError::io("cannot duplicate the descriptor of an event", e))?,
         };
         let ring = self.map(ring_owner.as_fd(), cpu)?;
         let shares = usize::from(self.plan.target == Target::System);
         for (_, fd) in events.iter().skip(shares) {
             sys::set_output(fd.as_fd(), ring_owner.as_fd()).map_err(|e| {
-                PerfError::io(format!("cannot join the events of CPU {cpu} in one ring"), e)
+                PerfError::io(
+                    format!("cannot join the events of CPU {cpu} in one ring"),
+                    e,
+                )
             })?;
         }
-        Ok(Some((CpuEvents { cpu, ring_owner, events }, ring)))
+        Ok(Some((
+            CpuEvents {
+                cpu,
+                ring_owner,
+                events,
+            },
+            ring,
+        )))
     }
 
     fn map(&mut self, fd: BorrowedFd<'_>, cpu: u32) -> Result<MappedRing, PerfError> {
@@ -520,11 +605,19 @@ impl<'p> Opener<'p> {
                     let hint = "not allowed to lock that much memory: raise \
                                 kernel.perf_event_mlock_kb or 'ulimit -l'"
                         .to_owned();
-                    return Err(PerfError::Denied { what, hint, source: e });
+                    return Err(PerfError::Denied {
+                        what,
+                        hint,
+                        source: e,
+                    });
                 }
                 Errno::ENOMEM => {
                     let hint = "the kernel has no memory for it: ask for a smaller ring".to_owned();
-                    return Err(PerfError::Exhausted { what, hint, source: e });
+                    return Err(PerfError::Exhausted {
+                        what,
+                        hint,
+                        source: e,
+                    });
                 }
                 _ => return Err(PerfError::io(format!("cannot map a {what}"), e)),
             }

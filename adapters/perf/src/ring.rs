@@ -13,7 +13,7 @@ use crate::open::CpuEvents;
 use crate::uapi::*;
 use kstrace_clock::read_ns;
 use kstrace_schema::{
-    Certainty, ClockKind, ClassId, Cpu, Error, EventRecord, Fill, HopAccount, Loss, LossReason,
+    Certainty, ClassId, ClockKind, Cpu, Error, EventRecord, Fill, HopAccount, Loss, LossReason,
     RecordStream, Result, SessionTime, Sink, SourceId,
 };
 use nix::unistd::read;
@@ -189,7 +189,10 @@ impl RingStream {
             .time_from_end_bytes()
             .filter(|_| usize::from(header.size) >= HEADER_BYTES + trailer.size_bytes())
             .filter(|_| header.record_type != PERF_RECORD_SAMPLE)
-            .and_then(|from_end| self.ring.word(position.wrapping_add(size - from_end as u64)))
+            .and_then(|from_end| {
+                self.ring
+                    .word(position.wrapping_add(size - from_end as u64))
+            })
             .unwrap_or(self.previous_ns);
         let lost_at = match header.record_type {
             PERF_RECORD_LOST if size >= 24 => Some(16),
@@ -201,7 +204,13 @@ impl RingStream {
                 self.told_lost += count;
             }
             let what = self.loss(LossReason::KernelRingFull, count, Certainty::Exact, time_ns);
-            return Ok(Entry { time_ns, position, len: header.size, rest_len: 0, what });
+            return Ok(Entry {
+                time_ns,
+                position,
+                len: header.size,
+                rest_len: 0,
+                what,
+            });
         }
         let known = self.record_class(RecordForm::of(header.record_type, header.misc))?;
         let (class, layout) = (Arc::clone(&known.class), Arc::clone(&known.layout));
@@ -211,19 +220,37 @@ impl RingStream {
         let record = copied(&self.ring, position, header.size.into(), &mut self.scratch)?;
         let Some(rest_len) = layout.rest_len_bytes(record) else {
             let what = self.loss(LossReason::Unparsable, 1, Certainty::Exact, time_ns);
-            return Ok(Entry { time_ns, position, len: header.size, rest_len: 0, what });
+            return Ok(Entry {
+                time_ns,
+                position,
+                len: header.size,
+                rest_len: 0,
+                what,
+            });
         };
         let what = What::Record(class.id);
-        Ok(Entry { time_ns, position, len: header.size, rest_len, what })
+        Ok(Entry {
+            time_ns,
+            position,
+            len: header.size,
+            rest_len,
+            what,
+        })
     }
 
     /// `None` if the sample is of no event that is known here.
     fn sample(&mut self, header: Header, sink: &mut dyn Sink) -> Result<Option<Entry>> {
         let position = self.indexed;
-        let Some(id) = self.ring.word(position.wrapping_add(8)).filter(|_| header.size >= 16) else {
+        let Some(id) = self
+            .ring
+            .word(position.wrapping_add(8))
+            .filter(|_| header.size >= 16)
+        else {
             return Ok(None);
         };
-        let Some(number) = self.shared.ids.get(id) else { return Ok(None) };
+        let Some(number) = self.shared.ids.get(id) else {
+            return Ok(None);
+        };
         let slot = self.slots[number as usize];
         if slot.time_offset + 8 > u64::from(header.size) {
             return Ok(None);
@@ -237,21 +264,39 @@ impl RingStream {
             });
         if regular {
             let what = What::Record(slot.class);
-            return Ok(Some(Entry { time_ns, position, len: header.size, rest_len: 0, what }));
+            return Ok(Some(Entry {
+                time_ns,
+                position,
+                len: header.size,
+                rest_len: 0,
+                what,
+            }));
         }
         let shared = Arc::clone(&self.shared);
         let classes = &shared.samples[number as usize];
         let record = copied(&self.ring, position, header.size.into(), &mut self.scratch)?;
         let Some((form, rest_len)) = classes.layout.classify(record) else {
             let what = self.loss(LossReason::Unparsable, 1, Certainty::Exact, time_ns);
-            return Ok(Some(Entry { time_ns, position, len: header.size, rest_len: 0, what }));
+            return Ok(Some(Entry {
+                time_ns,
+                position,
+                len: header.size,
+                rest_len: 0,
+                what,
+            }));
         };
         let class = classes.of_form(form)?;
         if self.announced.insert(class.id) {
             sink.class(class)?;
         }
         let what = What::Record(class.id);
-        Ok(Some(Entry { time_ns, position, len: header.size, rest_len, what }))
+        Ok(Some(Entry {
+            time_ns,
+            position,
+            len: header.size,
+            rest_len,
+            what,
+        }))
     }
 
     /// `raw_size` of the sample at `position`, if the raw data that it tells of
@@ -274,7 +319,10 @@ impl RingStream {
     }
 
     fn record_class(&mut self, form: RecordForm) -> Result<&RecordClass> {
-        let known = self.record_classes.iter().position(|c| c.layout.form == form);
+        let known = self
+            .record_classes
+            .iter()
+            .position(|c| c.layout.form == form);
         let at = match known {
             Some(at) => at,
             None => {
@@ -291,17 +339,17 @@ impl RingStream {
         let time_ns = self.latest_ns;
         let what = self.loss(LossReason::Unparsable, 1, Certainty::AtLeast, time_ns);
         self.account.certainty = Certainty::AtLeast;
-        self.index.push(Entry { time_ns, position, len: 0, rest_len: 0, what });
+        self.index.push(Entry {
+            time_ns,
+            position,
+            len: 0,
+            rest_len: 0,
+            what,
+        });
         self.indexed = head;
     }
 
-    fn loss(
-        &mut self,
-        reason: LossReason,
-        count: u64,
-        certainty: Certainty,
-        end_ns: u64,
-    ) -> What {
+    fn loss(&mut self, reason: LossReason, count: u64, certainty: Certainty, end_ns: u64) -> What {
         let at = u32::try_from(self.losses.len()).unwrap_or(u32::MAX);
         self.losses.push(Loss {
             source: self.shared.source,
@@ -320,7 +368,9 @@ impl RingStream {
     fn release(&mut self) {
         let rest = &self.index[self.next..];
         let position = if self.reordered {
-            rest.iter().map(|e| e.position).min_by_key(|p| p.wrapping_sub(self.ring.tail()))
+            rest.iter()
+                .map(|e| e.position)
+                .min_by_key(|p| p.wrapping_sub(self.ring.tail()))
         } else {
             rest.first().map(|e| e.position)
         };
@@ -352,8 +402,12 @@ impl RingStream {
     fn hand_over(&mut self, entry: Entry, sink: &mut dyn Sink) -> Result<()> {
         match entry.what {
             What::Record(class) => {
-                let payload =
-                    copied(&self.ring, entry.position, entry.len.into(), &mut self.scratch)?;
+                let payload = copied(
+                    &self.ring,
+                    entry.position,
+                    entry.len.into(),
+                    &mut self.scratch,
+                )?;
                 sink.record(&EventRecord {
                     class,
                     rest_len_bytes: entry.rest_len,
@@ -365,7 +419,9 @@ impl RingStream {
                 self.account.written += 1;
             }
             What::Loss(at) => {
-                let Some(loss) = self.losses.get(at as usize) else { return Ok(()) };
+                let Some(loss) = self.losses.get(at as usize) else {
+                    return Ok(());
+                };
                 sink.loss(loss)?;
                 self.account.seen += loss.count;
                 self.account.drop_records(loss.reason, loss.count);
@@ -407,7 +463,9 @@ impl Header {
 
     #[inline]
     fn is_sound(self, available: u64) -> bool {
-        self.size >= HEADER_BYTES as u16 && self.size % 8 == 0 && u64::from(self.size) <= available
+        self.size >= HEADER_BYTES as u16
+            && self.size.is_multiple_of(8)
+            && u64::from(self.size) <= available
     }
 }
 
@@ -421,7 +479,9 @@ fn copied<'a>(
     let (first, second) = ring.bytes(position, len).ok_or_else(|| {
         Error::new(
             kstrace_schema::ErrorKind::InvalidData,
-            format!("perf record of {len} bytes at {position} lies outside of what the kernel published"),
+            format!(
+                "perf record of {len} bytes at {position} lies outside of what the kernel published"
+            ),
         )
     })?;
     if second.is_empty() {
@@ -451,27 +511,42 @@ impl RecordStream for RingStream {
         // Both before the head: what is not there by now is younger than `now`, or never comes.
         let stopped = self.shared.stopped.load(Ordering::Acquire);
         let now_ns = read_ns(self.shared.clock);
-        let head = self.ring.refresh_head().map_err(|e| Error::io("perf ring", e))?;
+        let head = self
+            .ring
+            .refresh_head()
+            .map_err(|e| Error::io("perf ring", e))?;
         let waiting = head.wrapping_sub(self.indexed);
         self.index_records(head, waiting.min(CHUNK_BYTES), sink)?;
         let more = self.indexed != head;
         let complete_ns = match (more, stopped) {
-            (true, _) => self.latest_ns.min(now_ns).saturating_sub(self.shared.grace_ns),
+            (true, _) => self
+                .latest_ns
+                .min(now_ns)
+                .saturating_sub(self.shared.grace_ns),
             (false, true) => u64::MAX,
             (false, false) => now_ns.saturating_sub(self.shared.grace_ns),
         };
         self.complete_ns = self.complete_ns.max(complete_ns);
-        Ok(Fill { complete_until: SessionTime::from_ns(self.complete_ns), more })
+        Ok(Fill {
+            complete_until: SessionTime::from_ns(self.complete_ns),
+            more,
+        })
     }
 
     fn peek(&mut self) -> Option<SessionTime> {
-        self.index.get(self.next).map(|e| SessionTime::from_ns(e.time_ns))
+        self.index
+            .get(self.next)
+            .map(|e| SessionTime::from_ns(e.time_ns))
     }
 
     fn emit(&mut self, until: SessionTime, sink: &mut dyn Sink) -> Result<u64> {
         let until_ns = until.as_ns();
         let mut records = 0;
-        while let Some(entry) = self.index.get(self.next).copied().filter(|e| e.time_ns <= until_ns)
+        while let Some(entry) = self
+            .index
+            .get(self.next)
+            .copied()
+            .filter(|e| e.time_ns <= until_ns)
         {
             self.hand_over(entry, sink)?;
             self.next += 1;
@@ -490,7 +565,8 @@ impl RecordStream for RingStream {
         if left > 0 {
             // Only when the receiver gave up early.
             self.account.seen += left as u64;
-            self.account.drop_records(LossReason::OutputFailed, left as u64);
+            self.account
+                .drop_records(LossReason::OutputFailed, left as u64);
         }
         match self.lost_by_counters() {
             Some(lost) => {
@@ -503,7 +579,8 @@ impl RecordStream for RingStream {
                     }
                     self.told_lost += untold;
                     self.account.seen += untold;
-                    self.account.drop_records(LossReason::KernelRingFull, untold);
+                    self.account
+                        .drop_records(LossReason::KernelRingFull, untold);
                 }
             }
             None => self.account.certainty = Certainty::AtLeast,
@@ -511,3 +588,6 @@ impl RecordStream for RingStream {
         Ok(self.account.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,8 +95,11 @@ impl PerfSource {
             samples,
             records,
         };
-        let (cpus, rings): (Vec<_>, Vec<_>) =
-            opened.cpus.into_iter().map(|(cpu, ring)| (Arc::new(cpu), ring)).unzip();
+        let (cpus, rings): (Vec<_>, Vec<_>) = opened
+            .cpus
+            .into_iter()
+            .map(|(cpu, ring)| (Arc::new(cpu), ring))
+            .unzip();
         let names: Vec<&str> = opened.events.iter().map(|e| e.name.as_str()).collect();
         let ring_kib = rings.first().map_or(0, MappedRing::size_bytes) >> 10;
         let info = SourceInfo {
@@ -130,7 +133,11 @@ impl PerfSource {
 
     /// The classes of the events' samples, in the order of the plan.
     pub fn sample_classes(&self) -> Vec<Arc<EventRecordClass>> {
-        self.shared.samples.iter().map(|s| Arc::clone(s.regular())).collect()
+        self.shared
+            .samples
+            .iter()
+            .map(|s| Arc::clone(s.regular()))
+            .collect()
     }
 
     /// Records that took longer from their time stamp to the ring than
@@ -149,10 +156,13 @@ impl PerfSource {
     fn leave_out_own(&mut self) -> Result<(), PerfError> {
         for (index, event) in self.events.iter().enumerate() {
             // The filters of function tracing know no fields.
-            if event.attr.kind != PERF_TYPE_TRACEPOINT || event.name.starts_with("ftrace:function") {
+            if event.attr.kind != PERF_TYPE_TRACEPOINT || event.name.starts_with("ftrace:function")
+            {
                 continue;
             }
-            let Some(filter) = own::filter_without_own(event.filter.as_deref()) else { continue };
+            let Some(filter) = own::filter_without_own(event.filter.as_deref()) else {
+                continue;
+            };
             for (_, fd) in self
                 .cpus
                 .iter()
@@ -160,7 +170,8 @@ impl PerfSource {
                 .filter(|(of, _)| *of == Some(index))
             {
                 if let Err(e) = open::set_filter(fd.as_fd(), &event.name, &filter) {
-                    self.notes.push(format!("the recorder itself is recorded: {e}"));
+                    self.notes
+                        .push(format!("the recorder itself is recorded: {e}"));
                     break;
                 }
             }
@@ -172,9 +183,17 @@ impl PerfSource {
     fn switch(&self, sideband: bool, on: bool) -> Result<(), PerfError> {
         let events = self.cpus.iter().flat_map(|cpu| &cpu.events);
         for (_, fd) in events.filter(|(of, _)| of.is_none() == sideband) {
-            let result = if on { sys::enable(fd.as_fd()) } else { sys::disable(fd.as_fd()) };
+            let result = if on {
+                sys::enable(fd.as_fd())
+            } else {
+                sys::disable(fd.as_fd())
+            };
             result.map_err(|e| {
-                let what = if on { "cannot enable an event" } else { "cannot disable an event" };
+                let what = if on {
+                    "cannot enable an event"
+                } else {
+                    "cannot disable an event"
+                };
                 PerfError::io(what, e)
             })?;
         }
@@ -184,7 +203,10 @@ impl PerfSource {
 
 /// Forms of records that nearly every recording has, announced at the start.
 fn usual_forms() -> [RecordForm; 7] {
-    let form = |record_type, build_id| RecordForm { record_type, build_id };
+    let form = |record_type, build_id| RecordForm {
+        record_type,
+        build_id,
+    };
     [
         form(PERF_RECORD_MMAP, false),
         form(PERF_RECORD_MMAP2, false),

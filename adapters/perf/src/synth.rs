@@ -77,12 +77,20 @@ impl SynthStream {
     }
 
     fn stamp(&self, pid: i32, tid: i32) -> Stamp {
-        Stamp { trailer: self.shared.records.trailer(), pid, tid, time_ns: self.time_ns() }
+        Stamp {
+            trailer: self.shared.records.trailer(),
+            pid,
+            tid,
+            time_ns: self.time_ns(),
+        }
     }
 
     /// Notes that a record of `len` bytes was appended to `bytes`.
     fn note(&mut self, record_type: u32, len: usize, sink: &mut dyn Sink) -> Result<()> {
-        let form = RecordForm { record_type, build_id: false };
+        let form = RecordForm {
+            record_type,
+            build_id: false,
+        };
         let known = match self.known.iter().find(|c| c.layout.form == form) {
             Some(known) => known.clone(),
             None => {
@@ -96,7 +104,10 @@ impl SynthStream {
         }
         let start = self.bytes.len() - len;
         // Never `None`: the record was made for this layout.
-        let rest_len = known.layout.rest_len_bytes(&self.bytes[start..]).unwrap_or(0);
+        let rest_len = known
+            .layout
+            .rest_len_bytes(&self.bytes[start..])
+            .unwrap_or(0);
         self.records.push((known.class.id, start, len, rest_len));
         Ok(())
     }
@@ -119,7 +130,9 @@ impl SynthStream {
     /// A process with its threads; nothing if it has gone.
     fn process(&mut self, pid: i32, sink: &mut dyn Sink) -> Result<()> {
         for tid in target::threads(pid).unwrap_or_default() {
-            let Some(name) = processes::comm(pid, tid) else { continue };
+            let Some(name) = processes::comm(pid, tid) else {
+                continue;
+            };
             let stamp = self.stamp(pid, tid);
             let len = encode::comm(&mut self.bytes, stamp, &name);
             self.note(PERF_RECORD_COMM, len, sink)?;
@@ -179,11 +192,21 @@ impl RecordStream for SynthStream {
         if start_ns == 0 {
             // Stopped without ever having begun.
             let stopped = self.shared.stopped.load(Ordering::Acquire);
-            let complete_until = if stopped { SessionTime::MAX } else { SessionTime::ZERO };
-            return Ok(Fill { complete_until, more: false });
+            let complete_until = if stopped {
+                SessionTime::MAX
+            } else {
+                SessionTime::ZERO
+            };
+            return Ok(Fill {
+                complete_until,
+                more: false,
+            });
         }
         if self.next < self.records.len() {
-            return Ok(Fill { complete_until: SessionTime::from_ns(self.time_ns()), more: false });
+            return Ok(Fill {
+                complete_until: SessionTime::from_ns(self.time_ns()),
+                more: false,
+            });
         }
         if !self.records.is_empty() {
             self.records.clear();
@@ -200,7 +223,10 @@ impl RecordStream for SynthStream {
             true => SessionTime::from_ns(self.time_ns()),
             false => SessionTime::MAX,
         };
-        Ok(Fill { complete_until, more })
+        Ok(Fill {
+            complete_until,
+            more,
+        })
     }
 
     fn peek(&mut self) -> Option<SessionTime> {
@@ -215,7 +241,13 @@ impl RecordStream for SynthStream {
         let mut emitted = 0;
         while let Some((class, start, len, rest_len_bytes)) = self.records.get(self.next).copied() {
             let payload = &self.bytes[start..start + len];
-            sink.record(&EventRecord { class, rest_len_bytes, cpu: Cpu::NONE, time, payload })?;
+            sink.record(&EventRecord {
+                class,
+                rest_len_bytes,
+                cpu: Cpu::NONE,
+                time,
+                payload,
+            })?;
             self.next += 1;
             self.account.seen += 1;
             self.account.written += 1;

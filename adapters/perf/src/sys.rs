@@ -1,5 +1,8 @@
 //! System calls that no safe crate wraps. The only place that names the bindings crate.
-#![expect(unsafe_code, reason = "perf_event_open and its ioctls have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "perf_event_open and its ioctls have no safe wrapper"
+)]
 
 use crate::attr::Attr;
 use perf_event_open_sys as perf;
@@ -28,7 +31,11 @@ pub(crate) fn open_event(attr: &mut Attr, pid: i32, cpu: i32) -> io::Result<Owne
 }
 
 fn check(result: i32) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// `PERF_EVENT_IOC_ENABLE`, inherited children included.

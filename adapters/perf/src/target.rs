@@ -22,27 +22,32 @@ pub(crate) fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
 /// The CPUs that are online.
 pub(crate) fn online_cpus() -> Result<Vec<u32>, PerfError> {
     let path = "/sys/devices/system/cpu/online";
-    let text = fs::read_to_string(path).map_err(|e| PerfError::io(format!("cannot read {path}"), e))?;
-    parse_cpu_list(&text).filter(|cpus| !cpus.is_empty()).ok_or_else(|| {
-        PerfError::io(
-            format!("{path}: not a list of CPUs: '{}'", text.trim()),
-            io::Error::from(io::ErrorKind::InvalidData),
-        )
-    })
+    let text =
+        fs::read_to_string(path).map_err(|e| PerfError::io(format!("cannot read {path}"), e))?;
+    parse_cpu_list(&text)
+        .filter(|cpus| !cpus.is_empty())
+        .ok_or_else(|| {
+            PerfError::io(
+                format!("{path}: not a list of CPUs: '{}'", text.trim()),
+                io::Error::from(io::ErrorKind::InvalidData),
+            )
+        })
 }
 
 /// The CPUs to record: those asked for, which must be online, or all.
 pub(crate) fn cpus_to_record(asked: Option<&[u32]>) -> Result<Vec<u32>, PerfError> {
     let online = online_cpus()?;
-    let Some(asked) = asked else { return Ok(online) };
+    let Some(asked) = asked else {
+        return Ok(online);
+    };
     let asked: BTreeSet<u32> = asked.iter().copied().collect();
     if asked.is_empty() {
         return Err(PerfError::BadPlan("no CPU to record on".to_owned()));
     }
     match asked.iter().find(|cpu| !online.contains(cpu)) {
-        Some(cpu) => {
-            Err(PerfError::BadPlan(format!("CPU {cpu} is not online; online are {online:?}")))
-        }
+        Some(cpu) => Err(PerfError::BadPlan(format!(
+            "CPU {cpu} is not online; online are {online:?}"
+        ))),
         None => Ok(asked.into_iter().collect()),
     }
 }
@@ -55,10 +60,15 @@ pub(crate) fn threads(pid: i32) -> Result<Vec<i32>, PerfError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(PerfError::NoProcess { pid }),
         Err(e) => return Err(PerfError::io(format!("cannot list {path}"), e)),
     };
-    let mut tids: Vec<i32> =
-        entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let mut tids: Vec<i32> = entries
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
     tids.sort_unstable();
-    if tids.is_empty() { Err(PerfError::NoProcess { pid }) } else { Ok(tids) }
+    if tids.is_empty() {
+        Err(PerfError::NoProcess { pid })
+    } else {
+        Ok(tids)
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +95,9 @@ mod tests {
     fn threads_of_this_process() {
         let me = i32::try_from(std::process::id()).unwrap();
         assert!(threads(me).unwrap().contains(&me));
-        assert!(matches!(threads(i32::MAX), Err(PerfError::NoProcess { .. })));
+        assert!(matches!(
+            threads(i32::MAX),
+            Err(PerfError::NoProcess { .. })
+        ));
     }
 }

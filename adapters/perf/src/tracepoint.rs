@@ -30,15 +30,20 @@ impl Tracepoints {
             Some(catalog) => catalog,
             None => {
                 let found = Tracefs::discover().and_then(|t| t.events());
-                self.catalog.insert(found.map_err(|e| from_tracefs(&event, e))?)
+                self.catalog
+                    .insert(found.map_err(|e| from_tracefs(&event, e))?)
             }
         };
         if !catalog.has(&event) {
             // Asking for it gives the error with the names that come near.
-            catalog.find(&event.to_string()).map_err(|e| from_tracefs(&event, e))?;
+            catalog
+                .find(&event.to_string())
+                .map_err(|e| from_tracefs(&event, e))?;
         }
         let id = catalog.id(&event).map_err(|e| from_tracefs(&event, e))?;
-        let format = catalog.format(&event).map_err(|e| from_tracefs(&event, e))?;
+        let format = catalog
+            .format(&event)
+            .map_err(|e| from_tracefs(&event, e))?;
         let layout = EventFormat::parse(&format)
             .ok()
             .and_then(|parsed| TracepointLayout::describe(system, &parsed).ok());
@@ -61,6 +66,10 @@ fn from_tracefs(event: &EventName, e: tracefs::Error) -> PerfError {
             let source = io::Error::from(io::ErrorKind::PermissionDenied);
             PerfError::Denied { what, hint, source }
         }
-        _ => PerfError::Unsupported { what, reason: e.to_string(), source: None },
+        _ => PerfError::Unsupported {
+            what,
+            reason: e.to_string(),
+            source: None,
+        },
     }
 }

@@ -3,7 +3,10 @@
 //! Kept apart from the bindings crate so that files can be read on machines it
 //! does not support, and so that no type of it shows in this crate's interface.
 
-#![expect(missing_docs, reason = "names and meanings are those of linux/perf_event.h")]
+#![expect(
+    missing_docs,
+    reason = "names and meanings are those of linux/perf_event.h"
+)]
 
 pub const PERF_TYPE_HARDWARE: u32 = 0;
 pub const PERF_TYPE_SOFTWARE: u32 = 1;

@@ -19,10 +19,15 @@ pub use read::read_members;
 pub use sample::{RawPart, RawPlace, SampleShape};
 pub use sample_id::SampleIdShape;
 
-use kstrace_schema::{FieldClass, FieldPath, IntegerClass, IntegerRange, Length, Member, StructureClass};
+use kstrace_schema::{
+    FieldClass, FieldPath, IntegerClass, IntegerRange, Length, Member, StructureClass,
+};
 
 pub(crate) fn unsigned(name: &str, size_bytes: u8) -> Member {
-    Member::new(name, FieldClass::Integer(IntegerClass::unsigned(size_bytes)))
+    Member::new(
+        name,
+        FieldClass::Integer(IntegerClass::unsigned(size_bytes)),
+    )
 }
 
 pub(crate) fn signed(name: &str, size_bytes: u8) -> Member {
@@ -30,7 +35,10 @@ pub(crate) fn signed(name: &str, size_bytes: u8) -> Member {
 }
 
 pub(crate) fn hex(name: &str, size_bytes: u8) -> Member {
-    Member::new(name, FieldClass::Integer(IntegerClass::unsigned(size_bytes).hex()))
+    Member::new(
+        name,
+        FieldClass::Integer(IntegerClass::unsigned(size_bytes).hex()),
+    )
 }
 
 pub(crate) fn hex_u64() -> FieldClass {
@@ -46,7 +54,13 @@ pub(crate) fn blob(name: &str, length_field: &str) -> Member {
 /// As many elements as an earlier field says.
 pub(crate) fn array(name: &str, element: FieldClass, length_field: &str) -> Member {
     let length = Length::Field(FieldPath::new([length_field]));
-    Member::new(name, FieldClass::DynamicArray { element: Box::new(element), length })
+    Member::new(
+        name,
+        FieldClass::DynamicArray {
+            element: Box::new(element),
+            length,
+        },
+    )
 }
 
 /// Present unless an earlier unsigned field is zero.
@@ -55,7 +69,10 @@ pub(crate) fn unless_zero(name: &str, class: FieldClass, selector: &str) -> Memb
         name,
         FieldClass::Optional {
             selector: FieldPath::new([selector]),
-            ranges: vec![IntegerRange { first: 1, last: i128::from(u64::MAX) }],
+            ranges: vec![IntegerRange {
+                first: 1,
+                last: i128::from(u64::MAX),
+            }],
             class: Box::new(class),
         },
     )
@@ -63,18 +80,31 @@ pub(crate) fn unless_zero(name: &str, class: FieldClass, selector: &str) -> Memb
 
 /// All that is left, as bytes.
 pub(crate) fn rest(name: &str) -> Member {
-    Member::new(name, FieldClass::DynamicBlob { length: Length::Rest })
+    Member::new(
+        name,
+        FieldClass::DynamicBlob {
+            length: Length::Rest,
+        },
+    )
 }
 
 /// All that is left, as text up to the first NUL.
 pub(crate) fn rest_text(name: &str) -> Member {
-    Member::new(name, FieldClass::DynamicString { length: Length::Rest })
+    Member::new(
+        name,
+        FieldClass::DynamicString {
+            length: Length::Rest,
+        },
+    )
 }
 
 /// `struct perf_event_header`.
 pub(crate) fn header() -> Member {
     let members = vec![unsigned("type", 4), hex("misc", 2), unsigned("size", 2)];
-    Member::new("header", FieldClass::Structure(StructureClass::new(members)))
+    Member::new(
+        "header",
+        FieldClass::Structure(StructureClass::new(members)),
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     SampleIdShape, array, header, hex, hex_u64, read_members, rest, rest_text, signed, unsigned,
 };
 use crate::uapi::*;
-use kstrace_schema::{FieldClass, Length, FieldPath, Member, Role, StructureClass};
+use kstrace_schema::{FieldClass, FieldPath, Length, Member, Role, StructureClass};
 
 /// Which of a record type's forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +71,11 @@ impl RecordLayout {
     /// `PERF_RECORD_READ` alone.
     pub fn new(form: RecordForm, trailer: SampleIdShape, read_format: u64) -> Self {
         let (payload, rest_at) = record_payload(form, trailer, read_format);
-        RecordLayout { form, payload, rest_at }
+        RecordLayout {
+            form,
+            payload,
+            rest_at,
+        }
     }
 
     /// How many bytes at the end of `record` fall to the class's rest.
@@ -132,7 +136,11 @@ fn record_payload(
             m.extend(read_members(read_format));
         }
         PERF_RECORD_AUX => {
-            m.extend([hex("aux_offset", 8), unsigned("aux_size", 8), hex("flags", 8)]);
+            m.extend([
+                hex("aux_offset", 8),
+                unsigned("aux_size", 8),
+                hex("flags", 8),
+            ]);
         }
         PERF_RECORD_ITRACE_START => m.extend([pid(), tid()]),
         PERF_RECORD_LOST_SAMPLES => {
@@ -145,11 +153,19 @@ fn record_payload(
         PERF_RECORD_NAMESPACES => {
             m.extend([pid(), tid(), unsigned("nr_namespaces", 8)]);
             let link = StructureClass::new(vec![unsigned("dev", 8), unsigned("inode", 8)]);
-            m.push(array("namespaces", FieldClass::Structure(link), "nr_namespaces"));
+            m.push(array(
+                "namespaces",
+                FieldClass::Structure(link),
+                "nr_namespaces",
+            ));
         }
         PERF_RECORD_KSYMBOL => {
             m.push(hex("addr", 8).with_role(Role::Address));
-            m.extend([unsigned("len", 4), unsigned("ksym_type", 2), hex("flags", 2)]);
+            m.extend([
+                unsigned("len", 4),
+                unsigned("ksym_type", 2),
+                hex("flags", 2),
+            ]);
             m.push(rest_text("name"));
         }
         PERF_RECORD_BPF_EVENT => {

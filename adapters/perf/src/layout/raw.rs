@@ -25,7 +25,12 @@ pub enum RawForm {
 
 impl RawForm {
     /// All of them.
-    pub const ALL: [RawForm; 4] = [RawForm::Regular, RawForm::Slack, RawForm::Odd, RawForm::Blob];
+    pub const ALL: [RawForm; 4] = [
+        RawForm::Regular,
+        RawForm::Slack,
+        RawForm::Odd,
+        RawForm::Blob,
+    ];
 }
 
 /// The layout of one event's samples.
@@ -50,7 +55,12 @@ impl SampleLayout {
             let alignment = natural_alignment(&t.payload);
             Some((fields.next_multiple_of(alignment) + 4).next_multiple_of(8) - 4)
         });
-        SampleLayout { shape, place: shape.raw_place(), tracepoint, static_raw_size }
+        SampleLayout {
+            shape,
+            place: shape.raw_place(),
+            tracepoint,
+            static_raw_size,
+        }
     }
 
     /// The shape of the samples.
@@ -66,11 +76,15 @@ impl SampleLayout {
         };
         let members = tracepoint.payload.members.clone();
         let raw = match (form, self.static_raw_size, tracepoint.static_len_bytes) {
-            (RawForm::Regular, Some(raw), Some(fields)) => {
-                RawPart::Fields { members, padding_bytes: raw.saturating_sub(fields) }
-            }
+            (RawForm::Regular, Some(raw), Some(fields)) => RawPart::Fields {
+                members,
+                padding_bytes: raw.saturating_sub(fields),
+            },
             (RawForm::Regular | RawForm::Slack, ..) if tracepoint.ends_with_rest() => {
-                RawPart::Fields { members, padding_bytes: 0 }
+                RawPart::Fields {
+                    members,
+                    padding_bytes: 0,
+                }
             }
             (RawForm::Regular | RawForm::Slack, ..) => RawPart::FieldsAndRest { members },
             (RawForm::Odd, ..) => RawPart::Fields {
@@ -112,7 +126,10 @@ impl SampleLayout {
         let after_entry = record.len() - data_end;
         let rest = |from_entry: usize| u16::try_from(after_entry + from_entry).ok();
         let (form, rest) = match tracepoint.measure(entry) {
-            Measured::Regular { len_bytes, rest_len_bytes } => {
+            Measured::Regular {
+                len_bytes,
+                rest_len_bytes,
+            } => {
                 let slack = entry.len() - len_bytes;
                 if self.static_raw_size == Some(size) && after_entry == 0 {
                     (RawForm::Regular, Some(0))
@@ -154,7 +171,9 @@ fn raw_size_offset(place: RawPlace, record: &[u8]) -> Option<usize> {
         RawPlace::At(at) => Some(at),
         RawPlace::AfterCallchain(at) => {
             let count = u64::from_ne_bytes(*record.get(at..)?.first_chunk::<8>()?);
-            let count = usize::try_from(count).ok().filter(|n| *n <= record.len() / 8)?;
+            let count = usize::try_from(count)
+                .ok()
+                .filter(|n| *n <= record.len() / 8)?;
             Some(at + 8 + 8 * count)
         }
     }
@@ -184,7 +203,11 @@ fn natural_alignment(class: &StructureClass) -> u32 {
             _ => false,
         }
     }
-    if class.members.iter().any(|m| has_eight(&m.class)) { 8 } else { 4 }
+    if class.members.iter().any(|m| has_eight(&m.class)) {
+        8
+    } else {
+        4
+    }
 }
 
 const _: () = assert!(HEADER_BYTES == 8);

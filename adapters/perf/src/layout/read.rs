@@ -12,7 +12,11 @@ pub fn read_members(read_format: u64) -> Vec<Member> {
     let has = |bit: u64| read_format & bit != 0;
     let mut members = Vec::new();
     let group = has(PERF_FORMAT_GROUP);
-    members.push(if group { unsigned("read_nr", 8) } else { unsigned("read_value", 8) });
+    members.push(if group {
+        unsigned("read_nr", 8)
+    } else {
+        unsigned("read_value", 8)
+    });
     if has(PERF_FORMAT_TOTAL_TIME_ENABLED) {
         members.push(unsigned("read_time_enabled", 8));
     }
@@ -26,7 +30,11 @@ pub fn read_members(read_format: u64) -> Vec<Member> {
     }
     if has(PERF_FORMAT_ID) {
         let id = unsigned(&format!("{prefix}id"), 8);
-        of_each.push(if group { id } else { id.with_role(Role::EventId) });
+        of_each.push(if group {
+            id
+        } else {
+            id.with_role(Role::EventId)
+        });
     }
     if has(PERF_FORMAT_LOST) {
         of_each.push(unsigned(&format!("{prefix}lost"), 8));
@@ -42,9 +50,10 @@ pub fn read_members(read_format: u64) -> Vec<Member> {
 
 /// Bytes of a single counter's values with `read_format`, and where `lost` stands in them.
 pub(crate) fn single_read_layout(read_format: u64) -> (usize, Option<usize>) {
-    let before_lost = 1 + (read_format
-        & (PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_ID))
-        .count_ones() as usize;
+    let before_lost = 1
+        + (read_format
+            & (PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_ID))
+            .count_ones() as usize;
     match read_format & PERF_FORMAT_LOST != 0 {
         true => (8 * (before_lost + 1), Some(8 * before_lost)),
         false => (8 * before_lost, None),
@@ -61,7 +70,10 @@ mod tests {
             let class = StructureClass::new(read_members(read_format));
             let (size, lost) = single_read_layout(read_format);
             assert_eq!(class.static_size_bytes(), Some(size as u32));
-            assert_eq!(class.static_offset_bytes("read_lost"), lost.map(|l| l as u32));
+            assert_eq!(
+                class.static_offset_bytes("read_lost"),
+                lost.map(|l| l as u32)
+            );
             let names: Vec<_> = class.members.iter().map(|m| m.name.as_str()).collect();
             let expected: Vec<_> = [
                 (true, "read_value"),
@@ -83,7 +95,9 @@ mod tests {
             let members = read_members(read_format);
             let before = 1 + (read_format & 3).count_ones() as usize;
             assert_eq!(members.len(), before + 1);
-            let FieldClass::DynamicArray { element, .. } = &members[before].class else { panic!() };
+            let FieldClass::DynamicArray { element, .. } = &members[before].class else {
+                panic!()
+            };
             let each = 1 + (read_format & 0b1_0100).count_ones();
             assert_eq!(element.static_size_bytes(), Some(8 * each));
         }

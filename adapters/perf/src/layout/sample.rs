@@ -1,6 +1,6 @@
 //! `PERF_RECORD_SAMPLE`, shaped by the attr of its event.
 
-use super::{array, blob, header, hex, hex_u64, read_members, rest, unless_zero, unsigned, signed};
+use super::{array, blob, header, hex, hex_u64, read_members, rest, signed, unless_zero, unsigned};
 use crate::attr::Attr;
 use crate::uapi::*;
 use kstrace_schema::{FieldClass, Member, Role, StructureClass};
@@ -161,23 +161,41 @@ impl SampleShape {
             PERF_SAMPLE_IDENTIFIER,
             vec![unsigned("identifier", 8).with_role(Role::EventId)],
         );
-        fixed(PERF_SAMPLE_IP, vec![hex("ip", 8).with_role(Role::InstructionPointer)]);
+        fixed(
+            PERF_SAMPLE_IP,
+            vec![hex("ip", 8).with_role(Role::InstructionPointer)],
+        );
         fixed(
             PERF_SAMPLE_TID,
-            vec![signed("pid", 4).with_role(Role::Pid), signed("tid", 4).with_role(Role::Tid)],
+            vec![
+                signed("pid", 4).with_role(Role::Pid),
+                signed("tid", 4).with_role(Role::Tid),
+            ],
         );
-        fixed(PERF_SAMPLE_TIME, vec![unsigned("time", 8).with_role(Role::Time)]);
-        fixed(PERF_SAMPLE_ADDR, vec![hex("addr", 8).with_role(Role::Address)]);
+        fixed(
+            PERF_SAMPLE_TIME,
+            vec![unsigned("time", 8).with_role(Role::Time)],
+        );
+        fixed(
+            PERF_SAMPLE_ADDR,
+            vec![hex("addr", 8).with_role(Role::Address)],
+        );
         let id = unsigned("id", 8);
-        let id =
-            if self.has(PERF_SAMPLE_IDENTIFIER) { id } else { id.with_role(Role::EventId) };
+        let id = if self.has(PERF_SAMPLE_IDENTIFIER) {
+            id
+        } else {
+            id.with_role(Role::EventId)
+        };
         fixed(PERF_SAMPLE_ID, vec![id]);
         fixed(PERF_SAMPLE_STREAM_ID, vec![unsigned("stream_id", 8)]);
         fixed(
             PERF_SAMPLE_CPU,
             vec![unsigned("cpu", 4).with_role(Role::Cpu), Member::padding(4)],
         );
-        fixed(PERF_SAMPLE_PERIOD, vec![unsigned("period", 8).with_role(Role::Period)]);
+        fixed(
+            PERF_SAMPLE_PERIOD,
+            vec![unsigned("period", 8).with_role(Role::Period)],
+        );
         fixed(PERF_SAMPLE_READ, read_members(self.read_format));
         fixed(
             PERF_SAMPLE_CALLCHAIN,
@@ -210,9 +228,15 @@ impl SampleShape {
         );
         // The two kinds of weight exclude one another; both take eight bytes.
         if self.has(PERF_SAMPLE_WEIGHT_STRUCT) {
-            let (low, high) = (unsigned("weight_var1", 4), [unsigned("weight_var2", 2), unsigned("weight_var3", 2)]);
+            let (low, high) = (
+                unsigned("weight_var1", 4),
+                [unsigned("weight_var2", 2), unsigned("weight_var3", 2)],
+            );
             if cfg!(target_endian = "little") {
-                fixed(PERF_SAMPLE_WEIGHT_STRUCT, [vec![low], high.to_vec()].concat());
+                fixed(
+                    PERF_SAMPLE_WEIGHT_STRUCT,
+                    [vec![low], high.to_vec()].concat(),
+                );
             } else {
                 let mut members: Vec<_> = high.into_iter().rev().collect();
                 members.push(low);
@@ -233,9 +257,18 @@ impl SampleShape {
         };
         fixed(PERF_SAMPLE_PHYS_ADDR, vec![hex("phys_addr", 8)]);
         fixed(PERF_SAMPLE_CGROUP, vec![unsigned("cgroup", 8)]);
-        fixed(PERF_SAMPLE_DATA_PAGE_SIZE, vec![unsigned("data_page_size", 8)]);
-        fixed(PERF_SAMPLE_CODE_PAGE_SIZE, vec![unsigned("code_page_size", 8)]);
-        fixed(PERF_SAMPLE_AUX, vec![unsigned("aux_size", 8), blob("aux", "aux_size")]);
+        fixed(
+            PERF_SAMPLE_DATA_PAGE_SIZE,
+            vec![unsigned("data_page_size", 8)],
+        );
+        fixed(
+            PERF_SAMPLE_CODE_PAGE_SIZE,
+            vec![unsigned("code_page_size", 8)],
+        );
+        fixed(
+            PERF_SAMPLE_AUX,
+            vec![unsigned("aux_size", 8), blob("aux", "aux_size")],
+        );
         let mut class = StructureClass::new(m);
         if !self.is_known() && !class.ends_with_rest() {
             class.members.push(rest("_unknown"));
@@ -246,7 +279,10 @@ impl SampleShape {
     fn push_raw(&self, m: &mut Vec<Member>, raw: &RawPart) {
         m.push(unsigned("raw_size", 4));
         match raw {
-            RawPart::Fields { members, padding_bytes } => {
+            RawPart::Fields {
+                members,
+                padding_bytes,
+            } => {
                 m.extend(members.iter().cloned());
                 if *padding_bytes > 0 {
                     m.push(Member::padding(*padding_bytes));
@@ -280,8 +316,10 @@ impl SampleShape {
 fn push_registers(m: &mut Vec<Member>, abi: &str, name: &str, mask: u64) {
     m.push(unsigned(abi, 8));
     if mask != 0 {
-        let registers =
-            FieldClass::StaticArray { element: Box::new(hex_u64()), count: mask.count_ones() };
+        let registers = FieldClass::StaticArray {
+            element: Box::new(hex_u64()),
+            count: mask.count_ones(),
+        };
         m.push(unless_zero(name, registers, abi));
     }
 }

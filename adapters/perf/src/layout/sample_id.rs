@@ -1,6 +1,6 @@
 //! `struct sample_id`: the trailer of every record that is no sample.
 
-use super::{unsigned, signed};
+use super::{signed, unsigned};
 use crate::uapi::*;
 use kstrace_schema::{FieldClass, Member, Role, StructureClass};
 
@@ -23,7 +23,9 @@ impl SampleIdShape {
 
     /// The trailer for a `sample_type`, provided `sample_id_all` is set.
     pub fn new(sample_type: u64) -> Self {
-        SampleIdShape { bits: sample_type & PARTS }
+        SampleIdShape {
+            bits: sample_type & PARTS,
+        }
     }
 
     /// The `PERF_SAMPLE_*` bits that shape it.
@@ -38,23 +40,27 @@ impl SampleIdShape {
 
     /// Distance of the time stamp from the record's end.
     pub fn time_from_end_bytes(self) -> Option<usize> {
-        self.from_end(PERF_SAMPLE_TIME, PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER)
+        self.distance_from_end(
+            PERF_SAMPLE_TIME,
+            PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER,
+        )
     }
 
     /// Distance of the event's id from the record's end: of `IDENTIFIER` if
     /// there is one, else of `ID`.
     pub fn id_from_end_bytes(self) -> Option<usize> {
-        self.from_end(PERF_SAMPLE_IDENTIFIER, 0).or_else(|| {
-            self.from_end(PERF_SAMPLE_ID, PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU)
-        })
+        self.distance_from_end(PERF_SAMPLE_IDENTIFIER, 0)
+            .or_else(|| {
+                self.distance_from_end(PERF_SAMPLE_ID, PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU)
+            })
     }
 
     /// Distance of the CPU number from the record's end.
     pub fn cpu_from_end_bytes(self) -> Option<usize> {
-        self.from_end(PERF_SAMPLE_CPU, PERF_SAMPLE_IDENTIFIER)
+        self.distance_from_end(PERF_SAMPLE_CPU, PERF_SAMPLE_IDENTIFIER)
     }
 
-    fn from_end(self, part: u64, after: u64) -> Option<usize> {
+    fn distance_from_end(self, part: u64, after: u64) -> Option<usize> {
         (self.bits & part != 0).then(|| 8 * (1 + (self.bits & after).count_ones() as usize))
     }
 
@@ -71,14 +77,32 @@ impl SampleIdShape {
         };
         part(
             PERF_SAMPLE_TID,
-            vec![signed("pid", 4).with_role(Role::Pid), signed("tid", 4).with_role(Role::Tid)],
+            vec![
+                signed("pid", 4).with_role(Role::Pid),
+                signed("tid", 4).with_role(Role::Tid),
+            ],
         );
-        part(PERF_SAMPLE_TIME, vec![unsigned("time", 8).with_role(Role::Time)]);
-        part(PERF_SAMPLE_ID, vec![unsigned("id", 8).with_role(Role::EventId)]);
+        part(
+            PERF_SAMPLE_TIME,
+            vec![unsigned("time", 8).with_role(Role::Time)],
+        );
+        part(
+            PERF_SAMPLE_ID,
+            vec![unsigned("id", 8).with_role(Role::EventId)],
+        );
         part(PERF_SAMPLE_STREAM_ID, vec![unsigned("stream_id", 8)]);
-        part(PERF_SAMPLE_CPU, vec![unsigned("cpu", 4).with_role(Role::Cpu), Member::padding(4)]);
-        part(PERF_SAMPLE_IDENTIFIER, vec![unsigned("identifier", 8).with_role(Role::EventId)]);
-        Some(Member::new("sample_id", FieldClass::Structure(StructureClass::new(members))))
+        part(
+            PERF_SAMPLE_CPU,
+            vec![unsigned("cpu", 4).with_role(Role::Cpu), Member::padding(4)],
+        );
+        part(
+            PERF_SAMPLE_IDENTIFIER,
+            vec![unsigned("identifier", 8).with_role(Role::EventId)],
+        );
+        Some(Member::new(
+            "sample_id",
+            FieldClass::Structure(StructureClass::new(members)),
+        ))
     }
 }
 
@@ -108,14 +132,21 @@ mod tests {
                 assert_eq!(subset, 0);
                 continue;
             };
-            let FieldClass::Structure(class) = member.class else { panic!() };
+            let FieldClass::Structure(class) = member.class else {
+                panic!()
+            };
             assert_eq!(class.static_size_bytes(), Some(shape.size_bytes() as u32));
             let from_end = |name: &str| {
-                class.static_offset_bytes(name).map(|at| shape.size_bytes() - at as usize)
+                class
+                    .static_offset_bytes(name)
+                    .map(|at| shape.size_bytes() - at as usize)
             };
             assert_eq!(shape.time_from_end_bytes(), from_end("time"));
             assert_eq!(shape.cpu_from_end_bytes(), from_end("cpu"));
-            assert_eq!(shape.id_from_end_bytes(), from_end("identifier").or(from_end("id")));
+            assert_eq!(
+                shape.id_from_end_bytes(),
+                from_end("identifier").or(from_end("id"))
+            );
         }
     }
 }

@@ -41,30 +41,42 @@ pub(crate) fn comm(out: &mut Vec<u8>, stamp: Stamp, name: &[u8]) -> usize {
 
 /// Appends a `PERF_RECORD_MMAP2` with device and inode. Gives its length.
 pub(crate) fn mmap2(out: &mut Vec<u8>, stamp: Stamp, m: &Mapping<'_>) -> usize {
-    record(out, PERF_RECORD_MMAP2, PERF_RECORD_MISC_USER, stamp, |out| {
-        push_ids(out, stamp);
-        for word in [m.start, m.len, m.file_offset] {
-            out.extend(word.to_ne_bytes());
-        }
-        out.extend(m.major.to_ne_bytes());
-        out.extend(m.minor.to_ne_bytes());
-        out.extend(m.inode.to_ne_bytes());
-        out.extend(0u64.to_ne_bytes());
-        out.extend(m.protection.to_ne_bytes());
-        out.extend(m.flags.to_ne_bytes());
-        push_text(out, m.name);
-    })
+    record(
+        out,
+        PERF_RECORD_MMAP2,
+        PERF_RECORD_MISC_USER,
+        stamp,
+        |out| {
+            push_ids(out, stamp);
+            for word in [m.start, m.len, m.file_offset] {
+                out.extend(word.to_ne_bytes());
+            }
+            out.extend(m.major.to_ne_bytes());
+            out.extend(m.minor.to_ne_bytes());
+            out.extend(m.inode.to_ne_bytes());
+            out.extend(0u64.to_ne_bytes());
+            out.extend(m.protection.to_ne_bytes());
+            out.extend(m.flags.to_ne_bytes());
+            push_text(out, m.name);
+        },
+    )
 }
 
 /// Appends a `PERF_RECORD_MMAP` of kernel memory. Gives its length.
 pub(crate) fn kernel_mmap(out: &mut Vec<u8>, stamp: Stamp, m: &Mapping<'_>) -> usize {
-    record(out, PERF_RECORD_MMAP, PERF_RECORD_MISC_KERNEL, stamp, |out| {
-        push_ids(out, stamp);
-        for word in [m.start, m.len, m.file_offset] {
-            out.extend(word.to_ne_bytes());
-        }
-        push_text(out, m.name);
-    })
+    record(
+        out,
+        PERF_RECORD_MMAP,
+        PERF_RECORD_MISC_KERNEL,
+        stamp,
+        |out| {
+            push_ids(out, stamp);
+            for word in [m.start, m.len, m.file_offset] {
+                out.extend(word.to_ne_bytes());
+            }
+            push_text(out, m.name);
+        },
+    )
 }
 
 fn record(
@@ -110,7 +122,7 @@ fn push_trailer(out: &mut Vec<u8>, stamp: Stamp) {
     if bits & PERF_SAMPLE_TIME != 0 {
         out.extend(stamp.time_ns.to_ne_bytes());
     }
-    let zeros = bits
-        & (PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER);
+    let zeros =
+        bits & (PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER);
     out.extend(std::iter::repeat_n(0, 8 * zeros.count_ones() as usize));
 }

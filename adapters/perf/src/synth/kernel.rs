@@ -45,7 +45,9 @@ pub(crate) const KERNEL_NAME: &[u8] = b"[kernel.kallsyms]_text";
 
 /// The loaded modules: path of the file (or `[name]`), address, length.
 pub(crate) fn modules() -> Vec<(String, u64, u64)> {
-    let Ok(text) = fs::read_to_string("/proc/modules") else { return Vec::new() };
+    let Ok(text) = fs::read_to_string("/proc/modules") else {
+        return Vec::new();
+    };
     if text.is_empty() {
         return Vec::new();
     }
@@ -53,17 +55,28 @@ pub(crate) fn modules() -> Vec<(String, u64, u64)> {
     let root = format!("/lib/modules/{}", release.trim());
     let files = fs::read_to_string(format!("{root}/modules.dep")).unwrap_or_default();
     let files = module_files(&root, &files);
-    text.lines().filter_map(|line| module(line, &files)).collect()
+    text.lines()
+        .filter_map(|line| module(line, &files))
+        .collect()
 }
 
 /// A line of `/proc/modules`: `name size users dependencies state address`.
 fn module(line: &str, files: &HashMap<String, String>) -> Option<(String, u64, u64)> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let (name, size, address) = (words.first()?, words.get(1)?, words.get(5)?);
-    let address = u64::from_str_radix(address.strip_prefix("0x")?, 16).ok().filter(|a| *a != 0)?;
+    let address = u64::from_str_radix(address.strip_prefix("0x")?, 16)
+        .ok()
+        .filter(|a| *a != 0)?;
     let size: u64 = size.parse().ok()?;
-    let path = files.get(*name).cloned().unwrap_or_else(|| format!("[{name}]"));
-    Some((path, address, size.checked_next_multiple_of(page_bytes() as u64)?))
+    let path = files
+        .get(*name)
+        .cloned()
+        .unwrap_or_else(|| format!("[{name}]"));
+    Some((
+        path,
+        address,
+        size.checked_next_multiple_of(page_bytes() as u64)?,
+    ))
 }
 
 /// From a module's name as the kernel writes it to its file, by `modules.dep`.
@@ -102,19 +115,32 @@ mod tests {
     fn text_lies_between_its_symbols() {
         let symbols = b"ffffffff81000000 T _text\nffffffff81000000 T _stext\n\
             ffffffff81000100 t foo\nffffffff82000000 T _etext\n0 T later\n";
-        assert_eq!(text_range_in(&symbols[..]), Some((0xffff_ffff_8100_0000, 0x100_0000)));
+        assert_eq!(
+            text_range_in(&symbols[..]),
+            Some((0xffff_ffff_8100_0000, 0x100_0000))
+        );
         assert_eq!(text_range_in(&b"0000000000000000 T _text\n"[..]), None);
         assert_eq!(text_range_in(&b"x _text\n"[..]), None);
     }
 
     #[test]
     fn modules_have_files_or_names() {
-        let files = module_files("/lib/modules/x", "kernel/net/a-b.ko.xz: kernel/c.ko\nbroken\n");
+        let files = module_files(
+            "/lib/modules/x",
+            "kernel/net/a-b.ko.xz: kernel/c.ko\nbroken\n",
+        );
         assert_eq!(
             module("a_b 5000 0 - Live 0xffffffffc0000000", &files),
-            Some(("/lib/modules/x/kernel/net/a-b.ko.xz".into(), 0xffff_ffff_c000_0000, 8192))
+            Some((
+                "/lib/modules/x/kernel/net/a-b.ko.xz".into(),
+                0xffff_ffff_c000_0000,
+                8192
+            ))
         );
-        assert_eq!(module("c 1 0 - Live 0xf000 (O)", &files), Some(("[c]".into(), 0xf000, 4096)));
+        assert_eq!(
+            module("c 1 0 - Live 0xf000 (O)", &files),
+            Some(("[c]".into(), 0xf000, 4096))
+        );
         assert_eq!(module("hidden 1 0 - Live 0x0", &files), None);
         assert_eq!(module("short", &files), None);
     }

@@ -55,7 +55,9 @@ pub(crate) fn executable_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     };
     let (start, end) = word()?.split_once('-')?;
     let permissions = word()?.as_bytes();
-    let [r, w, b'x', sharing] = permissions else { return None };
+    let [r, w, b'x', sharing] = permissions else {
+        return None;
+    };
     let file_offset = u64::from_str_radix(word()?, 16).ok()?;
     let (major, minor) = word()?.split_once(':')?;
     let inode = word()?.parse().ok()?;
@@ -70,7 +72,11 @@ pub(crate) fn executable_mapping(line: &[u8]) -> Option<Mapping<'_>> {
         minor: u32::from_str_radix(minor, 16).ok()?,
         inode,
         protection: bit(r, b'r', PROT_READ) | bit(w, b'w', PROT_WRITE) | PROT_EXEC,
-        flags: if *sharing == b's' { MAP_SHARED } else { MAP_PRIVATE },
+        flags: if *sharing == b's' {
+            MAP_SHARED
+        } else {
+            MAP_PRIVATE
+        },
         // The kernel's own word for memory without a file in such records.
         name: if name.is_empty() { b"//anon" } else { name },
     })

@@ -1,6 +1,6 @@
 //! A sink that keeps everything, and the driving of a source.
 
-use kstrace_perf::{EventRequest, Period, PerfPlan, PerfSource, Target};
+use kstrace_perf::{EventRequest, PerfPlan, PerfSource, Period, Target};
 use kstrace_schema::decode::{Field, FieldAccess, Value, Visitor, walk};
 use kstrace_schema::{
     ClassId, ClassRegistry, Cpu, EventRecord, EventRecordClass, HopAccount, Loss, RecordStream,
@@ -12,30 +12,39 @@ use std::sync::Arc;
 
 /// A record, copied.
 #[derive(Clone, Debug)]
-pub struct Kept {
-    pub class: Arc<EventRecordClass>,
-    pub rest_len: u16,
-    pub cpu: Cpu,
-    pub time: SessionTime,
-    pub payload: Vec<u8>,
+pub(crate) struct Kept {
+    pub(crate) class: Arc<EventRecordClass>,
+    pub(crate) rest_len: u16,
+    pub(crate) cpu: Cpu,
+    pub(crate) time: SessionTime,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Kept {
-    pub fn u64(&self, role: Role) -> Option<u64> {
+    pub(crate) fn u64(&self, role: Role) -> Option<u64> {
         FieldAccess::by_role(&self.class.payload, role)?.get_u64(&self.payload)
     }
 
-    pub fn i64(&self, role: Role) -> Option<i64> {
+    pub(crate) fn i64(&self, role: Role) -> Option<i64> {
         FieldAccess::by_role(&self.class.payload, role)?.get_i64(&self.payload)
     }
 
-    pub fn field(&self, name: &str) -> Option<u64> {
+    pub(crate) fn field(&self, name: &str) -> Option<u64> {
         FieldAccess::by_name(&self.class.payload, name)?.get_u64(&self.payload)
     }
 
-    pub fn text(&self, name: &str) -> String {
-        let mut finder = TextOf { name, found: String::new() };
-        walk(&self.class.payload, &self.payload, self.rest_len, &mut finder).unwrap();
+    pub(crate) fn text(&self, name: &str) -> String {
+        let mut finder = TextOf {
+            name,
+            found: String::new(),
+        };
+        walk(
+            &self.class.payload,
+            &self.payload,
+            self.rest_len,
+            &mut finder,
+        )
+        .unwrap();
         finder.found
     }
 }
@@ -65,10 +74,10 @@ impl<'a> Visitor<'a> for Ignore {
 }
 
 #[derive(Debug, Default)]
-pub struct Collector {
-    pub classes: BTreeMap<ClassId, Arc<EventRecordClass>>,
-    pub records: Vec<Kept>,
-    pub losses: Vec<Loss>,
+pub(crate) struct Collector {
+    pub(crate) classes: BTreeMap<ClassId, Arc<EventRecordClass>>,
+    pub(crate) records: Vec<Kept>,
+    pub(crate) losses: Vec<Loss>,
     last: BTreeMap<Cpu, SessionTime>,
 }
 
@@ -79,12 +88,28 @@ impl Sink for Collector {
     }
 
     fn record(&mut self, record: &EventRecord<'_>) -> Result<()> {
-        let class = self.classes.get(&record.class).expect("a class comes before its records");
+        let class = self
+            .classes
+            .get(&record.class)
+            .expect("a class comes before its records");
         // What every record must hold to: sorted, and described to its last byte.
-        let last = self.last.insert(record.cpu, record.time).unwrap_or_default();
-        assert!(record.time >= last, "{} after {last} on CPU {}", record.time, record.cpu);
-        let walked = walk(&class.payload, record.payload, record.rest_len_bytes, &mut Ignore)
-            .unwrap_or_else(|e| panic!("{}: {e}: {:x?}", class.name, record.payload));
+        let last = self
+            .last
+            .insert(record.cpu, record.time)
+            .unwrap_or_default();
+        assert!(
+            record.time >= last,
+            "{} after {last} on CPU {}",
+            record.time,
+            record.cpu
+        );
+        let walked = walk(
+            &class.payload,
+            record.payload,
+            record.rest_len_bytes,
+            &mut Ignore,
+        )
+        .unwrap_or_else(|e| panic!("{}: {e}: {:x?}", class.name, record.payload));
         assert_eq!(walked, record.payload.len(), "{}", class.name);
         let size = u16::from_ne_bytes([record.payload[6], record.payload[7]]);
         assert_eq!(usize::from(size), record.payload.len(), "{}", class.name);
@@ -106,36 +131,44 @@ impl Sink for Collector {
 }
 
 impl Collector {
-    pub fn of(&self, name: &str) -> Vec<&Kept> {
-        self.records.iter().filter(|r| r.class.name == name).collect()
+    pub(crate) fn of(&self, name: &str) -> Vec<&Kept> {
+        self.records
+            .iter()
+            .filter(|r| r.class.name == name)
+            .collect()
     }
 }
 
 /// A source at work with its streams and what came out of them.
-pub struct Recording {
-    pub source: PerfSource,
-    pub streams: Vec<Box<dyn RecordStream>>,
-    pub out: Collector,
-    pub accounts: Vec<HopAccount>,
+pub(crate) struct Recording {
+    pub(crate) source: PerfSource,
+    pub(crate) streams: Vec<Box<dyn RecordStream>>,
+    pub(crate) out: Collector,
+    pub(crate) accounts: Vec<HopAccount>,
 }
 
 impl Recording {
-    pub fn open(plan: PerfPlan) -> Self {
+    pub(crate) fn open(plan: PerfPlan) -> Self {
         let registry = Arc::new(ClassRegistry::new());
         let mut source = PerfSource::open(plan, SourceId(1), registry).unwrap();
         let mut out = Collector::default();
         let streams = source.streams(&mut out).unwrap();
-        Recording { source, streams, out, accounts: Vec::new() }
+        Recording {
+            source,
+            streams,
+            out,
+            accounts: Vec::new(),
+        }
     }
 
-    pub fn started(plan: PerfPlan) -> Self {
+    pub(crate) fn started(plan: PerfPlan) -> Self {
         let mut recording = Recording::open(plan);
         recording.source.start().unwrap();
         recording
     }
 
     /// Takes in and hands over what is complete.
-    pub fn round(&mut self) {
+    pub(crate) fn round(&mut self) {
         for stream in &mut self.streams {
             let mut more = true;
             while more {
@@ -147,7 +180,7 @@ impl Recording {
     }
 
     /// Stops and takes everything; gives what came, after checking the account.
-    pub fn finish(mut self) -> Self {
+    pub(crate) fn finish(mut self) -> Self {
         self.source.stop().unwrap();
         for stream in &mut self.streams {
             loop {
@@ -165,38 +198,50 @@ impl Recording {
         let written: u64 = self.accounts.iter().map(|a| a.written).sum();
         assert_eq!(written, self.out.records.len() as u64);
         let dropped: u64 = self.accounts.iter().map(HopAccount::dropped_total).sum();
-        assert_eq!(dropped, self.out.losses.iter().map(|l| l.count).sum::<u64>());
+        assert_eq!(
+            dropped,
+            self.out.losses.iter().map(|l| l.count).sum::<u64>()
+        );
         self
     }
 }
 
-pub fn request(event: &str) -> EventRequest {
+pub(crate) fn request(event: &str) -> EventRequest {
     EventRequest::new(event.parse().unwrap())
 }
 
-pub fn request_at(event: &str, period: Period) -> EventRequest {
-    EventRequest { period, ..request(event) }
+pub(crate) fn request_at(event: &str, period: Period) -> EventRequest {
+    EventRequest {
+        period,
+        ..request(event)
+    }
 }
 
-pub fn own_pid() -> i32 {
+pub(crate) fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap()
 }
 
 /// A child that waits for a byte before it runs `work`, so that it can be opened first.
-pub struct Child {
-    pub pid: i32,
+pub(crate) struct Child {
+    pub(crate) pid: i32,
     go: std::os::fd::OwnedFd,
 }
 
 impl Child {
     /// Forks. `work` must only make system calls and count: the child of a
     /// threaded process may not allocate.
-    #[expect(unsafe_code, reason = "a child with a known number of system calls needs fork")]
-    pub fn fork(work: impl FnOnce()) -> Self {
+    #[expect(
+        unsafe_code,
+        reason = "a child with a known number of system calls needs fork"
+    )]
+    pub(crate) fn fork(work: impl FnOnce()) -> Self {
         let (wait, go) = nix::unistd::pipe().unwrap();
         // SAFETY: the child calls only `work`, read and _exit.
         match unsafe { nix::unistd::fork() }.unwrap() {
-            nix::unistd::ForkResult::Parent { child } => Child { pid: child.as_raw(), go },
+            nix::unistd::ForkResult::Parent { child } => Child {
+                pid: child.as_raw(),
+                go,
+            },
             nix::unistd::ForkResult::Child => {
                 drop(go);
                 let mut byte = [0];
@@ -208,16 +253,19 @@ impl Child {
         }
     }
 
-    pub fn go(&self) {
+    pub(crate) fn go(&self) {
         nix::unistd::write(&self.go, b"x").unwrap();
     }
 
-    pub fn wait(self) {
+    pub(crate) fn wait(self) {
         let status = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(self.pid), None).unwrap();
-        assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?}");
+        assert!(
+            matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)),
+            "{status:?}"
+        );
     }
 }
 
-pub fn pids_plan(pid: i32, events: Vec<EventRequest>) -> PerfPlan {
+pub(crate) fn pids_plan(pid: i32, events: Vec<EventRequest>) -> PerfPlan {
     PerfPlan::new(Target::Pids(vec![pid]), events)
 }

@@ -16,12 +16,20 @@ fn unknown_tracepoints_come_with_names_that_are_near() {
 
 #[test]
 fn a_bad_filter_is_named() {
-    let event =
-        EventRequest { filter: Some("nonsense == 3".into()), ..request("sched:sched_switch") };
+    let event = EventRequest {
+        filter: Some("nonsense == 3".into()),
+        ..request("sched:sched_switch")
+    };
     let e = refused(pids_plan(own_pid(), vec![event]));
     assert!(matches!(e, PerfError::BadFilter { .. }), "{e}");
-    let event = EventRequest { filter: Some("ip == 3".into()), ..request("cpu-clock") };
-    assert_eq!(refused(pids_plan(own_pid(), vec![event])).kind(), ErrorKind::InvalidInput);
+    let event = EventRequest {
+        filter: Some("ip == 3".into()),
+        ..request("cpu-clock")
+    };
+    assert_eq!(
+        refused(pids_plan(own_pid(), vec![event])).kind(),
+        ErrorKind::InvalidInput
+    );
 }
 
 #[test]
@@ -34,7 +42,10 @@ fn a_process_that_is_not_there() {
 fn clocks_that_an_event_cannot_have() {
     for clock in [ClockKind::Boottime, ClockKind::Tsc] {
         let events = vec![request("cpu-clock"), request("sched:sched_switch")];
-        let e = refused(PerfPlan { clock, ..pids_plan(own_pid(), events) });
+        let e = refused(PerfPlan {
+            clock,
+            ..pids_plan(own_pid(), events)
+        });
         assert_eq!(e.kind(), ErrorKind::Unsupported);
         assert!(e.to_string().contains(clock.word()), "{e}");
     }
@@ -59,7 +70,10 @@ fn plans_that_make_no_sense() {
         ..pids_plan(own_pid(), vec![request("cpu-clock")])
     };
     assert_eq!(refused(odd).kind(), ErrorKind::InvalidInput);
-    let nothing = PerfPlan { sideband: false, ..pids_plan(own_pid(), vec![]) };
+    let nothing = PerfPlan {
+        sideband: false,
+        ..pids_plan(own_pid(), vec![])
+    };
     assert_eq!(refused(nothing).kind(), ErrorKind::InvalidInput);
     let nobody = PerfPlan::new(Target::Pids(vec![]), vec![request("cpu-clock")]);
     assert_eq!(refused(nobody).kind(), ErrorKind::InvalidInput);

@@ -17,8 +17,15 @@ fn the_recorder_is_not_in_its_own_recording() {
         recording.round();
         let recording = recording.finish();
         let calls = recording.out.of("raw_syscalls:sys_enter");
-        let own = calls.iter().filter(|r| r.i64(Role::Tid) == Some(tid)).count();
+        let own = calls
+            .iter()
+            .filter(|r| r.i64(Role::Tid) == Some(tid))
+            .count();
         assert_eq!(own == 0, exclude_own, "{own} of {}", calls.len());
-        assert!(recording.source.notes().is_empty(), "{:?}", recording.source.notes());
+        assert!(
+            recording.source.notes().is_empty(),
+            "{:?}",
+            recording.source.notes()
+        );
     }
 }

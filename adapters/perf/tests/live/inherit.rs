@@ -52,7 +52,10 @@ fn all_threads_that_run_already_are_opened() {
     });
     let tid = is_ready.recv().unwrap();
     let mut event = request("raw_syscalls:sys_enter");
-    event.filter = Some(format!("id == {} && common_pid == {tid}", libc::SYS_getppid));
+    event.filter = Some(format!(
+        "id == {} && common_pid == {tid}",
+        libc::SYS_getppid
+    ));
     let recording = Recording::started(pids_plan(own_pid(), vec![event]));
     go.send(()).unwrap();
     worker.join().unwrap();

@@ -34,7 +34,10 @@ fn written_and_dropped_are_all_there_were() {
     let seen: u64 = recording.accounts.iter().map(|a| a.seen).sum();
     assert!(dropped > 0, "a flood that loses nothing proves nothing");
     assert_eq!(seen, u64::from(N), "{written} written, {dropped} dropped");
-    assert_eq!(recording.out.of("raw_syscalls:sys_enter").len() as u64, written);
+    assert_eq!(
+        recording.out.of("raw_syscalls:sys_enter").len() as u64,
+        written
+    );
     for loss in &recording.out.losses {
         assert_eq!(loss.reason, LossReason::KernelRingFull);
         assert_eq!(loss.certainty, Certainty::Exact);
@@ -66,7 +69,11 @@ fn loss_after_the_last_record_is_told_too() {
     let recording = recording.finish();
     let seen: u64 = recording.accounts.iter().map(|a| a.seen).sum();
     assert_eq!(seen, u64::from(N));
-    assert!(recording.out.records.len() < 200, "{}", recording.out.records.len());
+    assert!(
+        recording.out.records.len() < 200,
+        "{}",
+        recording.out.records.len()
+    );
 }
 
 #[test]
@@ -77,5 +84,8 @@ fn sideband_in_the_same_ring_keeps_the_account_exact() {
     let dropped: u64 = recording.accounts.iter().map(|a| a.dropped_total()).sum();
     // Records of the process's end may be among the lost, so a handful more.
     let seen = samples + dropped;
-    assert!((u64::from(N)..u64::from(N) + 10).contains(&seen), "{samples} + {dropped}");
+    assert!(
+        (u64::from(N)..u64::from(N) + 10).contains(&seen),
+        "{samples} + {dropped}"
+    );
 }

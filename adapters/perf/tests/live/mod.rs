@@ -1,6 +1,6 @@
 //! Recording on the running kernel.
 
-pub mod collect;
+pub(crate) mod collect;
 mod errors;
 mod exclude;
 mod inherit;
@@ -8,5 +8,5 @@ mod loss;
 mod privilege;
 mod sampling;
 mod sideband;
-pub mod tracepoints;
+pub(crate) mod tracepoints;
 mod wakeup;

@@ -2,7 +2,7 @@
 //! again as a process of its own, since limits and users are the process's.
 
 use super::collect::*;
-use kstrace_perf::{Period, PerfPlan, PerfSource, Target};
+use kstrace_perf::{PerfPlan, PerfSource, Period, Target};
 use kstrace_schema::{ClassRegistry, ErrorKind, SourceId};
 use nix::sys::resource::{Resource, setrlimit};
 use std::os::unix::process::CommandExt;
@@ -14,12 +14,17 @@ const INNER: &str = "KSTRACE_PERF_INNER_TEST";
 /// Runs the test `name` again, alone, in a process where [`INNER`] is set.
 fn run_inner(name: &str, prepare: impl FnOnce(&mut Command)) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture"]).env(INNER, "1");
+    command
+        .args(["--exact", name, "--nocapture"])
+        .env(INNER, "1");
     prepare(&mut command);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{errors}"
+    );
 }
 
 fn is_inner() -> bool {
@@ -71,9 +76,15 @@ fn without_privileges() {
     // Everyone's: refused with the way out.
     let e = open(PerfPlan::new(Target::System, vec![request])).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::PermissionDenied);
-    assert!(e.to_string().contains("kernel.perf_event_paranoid=0"), "{e}");
+    assert!(
+        e.to_string().contains("kernel.perf_event_paranoid=0"),
+        "{e}"
+    );
     // A tracepoint needs tracefs, which is root's.
-    let e = open(pids_plan(own_pid(), vec![super::collect::request("sched:sched_switch")]));
+    let e = open(pids_plan(
+        own_pid(),
+        vec![super::collect::request("sched:sched_switch")],
+    ));
     assert_eq!(e.unwrap_err().kind(), ErrorKind::PermissionDenied);
     // Someone else's process.
     let e = open(pids_plan(1, vec![super::collect::request("cpu-clock")])).unwrap_err();

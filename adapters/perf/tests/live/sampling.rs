@@ -1,5 +1,5 @@
 use super::collect::*;
-use kstrace_perf::{EventRequest, Period, PerfPlan, PerfSource, Target};
+use kstrace_perf::{EventRequest, PerfPlan, PerfSource, Period, Target};
 use kstrace_schema::decode::{FieldAccess, Value};
 use kstrace_schema::{ClassRegistry, Clock, ClockKind, Role, Source, SourceId};
 use std::sync::Arc;
@@ -19,10 +19,14 @@ fn spin(cpu_ms: i64) {
 #[test]
 fn cpu_clock_of_a_spinning_child_with_callchains() {
     let child = Child::fork(|| spin(200));
-    let request =
-        EventRequest { callchain: true, ..request_at("cpu-clock", Period::Freq(1000)) };
+    let request = EventRequest {
+        callchain: true,
+        ..request_at("cpu-clock", Period::Freq(1000))
+    };
     let mut recording = Recording::started(pids_plan(child.pid, vec![request]));
-    let before = kstrace_clock::SystemClock::new(ClockKind::Monotonic).unwrap().now();
+    let before = kstrace_clock::SystemClock::new(ClockKind::Monotonic)
+        .unwrap()
+        .now();
     child.go();
     let pid = child.pid;
     std::thread::sleep(Duration::from_millis(50));
@@ -30,7 +34,11 @@ fn cpu_clock_of_a_spinning_child_with_callchains() {
     child.wait();
     let recording = recording.finish();
     let samples = recording.out.of("cpu-clock");
-    assert!((120..=230).contains(&samples.len()), "{} samples", samples.len());
+    assert!(
+        (120..=230).contains(&samples.len()),
+        "{} samples",
+        samples.len()
+    );
     assert!(recording.out.losses.is_empty());
     for sample in &samples {
         assert_eq!(sample.i64(Role::Pid), Some(pid.into()));
@@ -39,7 +47,9 @@ fn cpu_clock_of_a_spinning_child_with_callchains() {
         assert!(sample.time >= before);
         assert!(sample.u64(Role::Period).unwrap() > 0);
         let access = FieldAccess::by_role(&sample.class.payload, Role::Callchain).unwrap();
-        let Some(Value::Array(chain)) = access.get(&sample.payload) else { panic!() };
+        let Some(Value::Array(chain)) = access.get(&sample.payload) else {
+            panic!()
+        };
         assert!(chain.len() >= 2, "a context mark and an address at least");
     }
 }
@@ -54,7 +64,11 @@ fn cycles_become_cpu_clock_where_there_is_no_pmu() {
         assert_eq!(name, "cycles:u");
     } else {
         assert_eq!(name, "cpu-clock:u");
-        assert!(source.notes().iter().any(|n| n.contains("'cpu-clock:u'")), "{:?}", source.notes());
+        assert!(
+            source.notes().iter().any(|n| n.contains("'cpu-clock:u'")),
+            "{:?}",
+            source.notes()
+        );
     }
 }
 
@@ -86,7 +100,10 @@ fn every_clock_stamps_software_events() {
         ClockKind::Tai,
     ] {
         let events = vec![request_at("page-faults", Period::Period(1))];
-        let plan = PerfPlan { clock, ..pids_plan(own_pid(), events) };
+        let plan = PerfPlan {
+            clock,
+            ..pids_plan(own_pid(), events)
+        };
         let mut recording = Recording::open(plan);
         let before = kstrace_clock::read_ns(clock);
         recording.source.start().unwrap();
@@ -118,13 +135,23 @@ fn context_switches_and_migrations_count_each() {
 
 #[test]
 fn system_wide_samples_lie_on_every_cpu() {
-    let plan = PerfPlan::new(Target::System, vec![request_at("cpu-clock", Period::Freq(500))]);
+    let plan = PerfPlan::new(
+        Target::System,
+        vec![request_at("cpu-clock", Period::Freq(500))],
+    );
     let mut recording = Recording::started(plan);
     spin(100);
     recording.round();
     let recording = recording.finish();
-    let cpus: std::collections::BTreeSet<_> =
-        recording.out.of("cpu-clock").iter().map(|r| r.cpu).collect();
+    let cpus: std::collections::BTreeSet<_> = recording
+        .out
+        .of("cpu-clock")
+        .iter()
+        .map(|r| r.cpu)
+        .collect();
     assert!(!cpus.is_empty());
-    assert!(recording.accounts.len() > cpus.len(), "one account a CPU and one for what ran before");
+    assert!(
+        recording.accounts.len() > cpus.len(),
+        "one account a CPU and one for what ran before"
+    );
 }

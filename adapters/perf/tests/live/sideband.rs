@@ -28,7 +28,10 @@ fn an_executed_child_tells_name_mappings_and_end() {
     let mut pid = [0u8; 4];
     nix::unistd::read(&told, &mut pid).unwrap();
     let pid = i32::from_ne_bytes(pid);
-    let plan = PerfPlan::new(Target::Command(pid), vec![request("sched:sched_process_exec")]);
+    let plan = PerfPlan::new(
+        Target::Command(pid),
+        vec![request("sched:sched_process_exec")],
+    );
     let recording = Recording::started(plan);
     nix::unistd::write(&go, b"x").unwrap();
     assert!(child.join().unwrap().success());
@@ -36,7 +39,10 @@ fn an_executed_child_tells_name_mappings_and_end() {
     let out = &recording.out;
     assert!(out.losses.is_empty());
     assert_eq!(out.of("sched:sched_process_exec").len(), 1);
-    assert_eq!(out.of("sched:sched_process_exec")[0].text("filename"), "/bin/echo");
+    assert_eq!(
+        out.of("sched:sched_process_exec")[0].text("filename"),
+        "/bin/echo"
+    );
     let names: Vec<_> = out
         .of("PERF_RECORD_COMM")
         .iter()
@@ -44,9 +50,16 @@ fn an_executed_child_tells_name_mappings_and_end() {
         .map(|r| r.text("comm"))
         .collect();
     assert_eq!(names, ["echo"]);
-    let mut files: Vec<_> =
-        out.of("PERF_RECORD_MMAP2:build_id").iter().map(|r| r.text("filename")).collect();
-    files.extend(out.of("PERF_RECORD_MMAP2").iter().map(|r| r.text("filename")));
+    let mut files: Vec<_> = out
+        .of("PERF_RECORD_MMAP2:build_id")
+        .iter()
+        .map(|r| r.text("filename"))
+        .collect();
+    files.extend(
+        out.of("PERF_RECORD_MMAP2")
+            .iter()
+            .map(|r| r.text("filename")),
+    );
     assert!(files.iter().any(|f| f.ends_with("/echo")), "{files:?}");
     assert!(files.iter().any(|f| f.contains("libc.so")), "{files:?}");
     assert!(files.iter().any(|f| f == "[vdso]"), "{files:?}");
@@ -63,17 +76,38 @@ fn what_ran_before_is_told_first() {
     let plan = pids_plan(own_pid(), vec![request("dummy")]);
     let before = kstrace_clock::read_ns(kstrace_schema::ClockKind::Monotonic);
     let recording = Recording::started(plan).finish();
-    let told: Vec<_> = recording.out.records.iter().filter(|r| r.cpu == Cpu::NONE).collect();
+    let told: Vec<_> = recording
+        .out
+        .records
+        .iter()
+        .filter(|r| r.cpu == Cpu::NONE)
+        .collect();
     assert!(told.iter().all(|r| r.time.as_ns() >= before));
-    let comms: Vec<_> = told.iter().filter(|r| r.class.name == "PERF_RECORD_COMM").collect();
-    assert!(comms.iter().any(|r| r.i64(Role::Tid) == Some(own_pid().into())));
+    let comms: Vec<_> = told
+        .iter()
+        .filter(|r| r.class.name == "PERF_RECORD_COMM")
+        .collect();
+    assert!(
+        comms
+            .iter()
+            .any(|r| r.i64(Role::Tid) == Some(own_pid().into()))
+    );
     let own = std::env::current_exe().unwrap();
-    let maps: Vec<_> = told.iter().filter(|r| r.class.name == "PERF_RECORD_MMAP2").collect();
-    let this = maps.iter().find(|r| r.text("filename") == own.to_str().unwrap()).unwrap();
+    let maps: Vec<_> = told
+        .iter()
+        .filter(|r| r.class.name == "PERF_RECORD_MMAP2")
+        .collect();
+    let this = maps
+        .iter()
+        .find(|r| r.text("filename") == own.to_str().unwrap())
+        .unwrap();
     let here = what_ran_before_is_told_first as *const () as u64;
     let start = this.u64(Role::MapStart).unwrap();
     assert!((start..start + this.u64(Role::MapLength).unwrap()).contains(&here));
-    let kernel: Vec<_> = told.iter().filter(|r| r.class.name == "PERF_RECORD_MMAP").collect();
+    let kernel: Vec<_> = told
+        .iter()
+        .filter(|r| r.class.name == "PERF_RECORD_MMAP")
+        .collect();
     assert_eq!(kernel[0].text("filename"), "[kernel.kallsyms]_text");
     assert_eq!(kernel[0].i64(Role::Pid), Some(-1));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 const SYS_GETPPID: u64 = libc::SYS_getppid as u64;
 
-pub fn getppids(n: u32) -> impl FnOnce() {
+pub(crate) fn getppids(n: u32) -> impl FnOnce() {
     move || {
         for _ in 0..n {
             nix::unistd::getppid();
@@ -27,12 +27,20 @@ fn every_system_call_of_a_child_is_seen_exactly_once() {
     child.wait();
     let recording = recording.finish();
     let calls = recording.out.of("raw_syscalls:sys_enter");
-    let wanted: Vec<_> = calls.iter().filter(|r| r.field("id") == Some(SYS_GETPPID)).collect();
+    let wanted: Vec<_> = calls
+        .iter()
+        .filter(|r| r.field("id") == Some(SYS_GETPPID))
+        .collect();
     assert_eq!(wanted.len(), N as usize);
     assert!(recording.out.losses.is_empty());
     assert!(calls.iter().all(|r| r.i64(Role::Tid) == Some(pid.into())));
     let class = &calls[0].class;
-    let NativeDescription::PerfSample { format: Some(format), attr_hex, .. } = &class.native else {
+    let NativeDescription::PerfSample {
+        format: Some(format),
+        attr_hex,
+        ..
+    } = &class.native
+    else {
         panic!("{:?}", class.native)
     };
     assert!(format.starts_with("name: sys_enter\n"));
@@ -56,13 +64,16 @@ fn sched_switch_system_wide_alternates() {
     // On one CPU, who comes is who goes next. (Some machines have tasks that no
     // tracer ever sees leave; they cannot be held against the recording.)
     let prev_of = |r: &&Kept| r.i64(Role::PrevTid).unwrap();
-    let seen_leaving: BTreeSet<i64> = switches.iter().map(|r| prev_of(&r)).collect();
+    let seen_leaving: BTreeSet<i64> = switches.iter().map(prev_of).collect();
     let mut running = BTreeMap::new();
     let mut matches = 0;
     for switch in &switches {
-        let (prev, next) = (prev_of(&switch), switch.i64(Role::NextTid).unwrap());
+        let (prev, next) = (prev_of(switch), switch.i64(Role::NextTid).unwrap());
         if let Some(expected) = running.insert(switch.cpu, next) {
-            assert!(prev == expected || !seen_leaving.contains(&expected), "{prev} {expected}");
+            assert!(
+                prev == expected || !seen_leaving.contains(&expected),
+                "{prev} {expected}"
+            );
             matches += usize::from(prev == expected);
         }
     }
@@ -80,7 +91,10 @@ fn dynamic_strings_and_callchains_are_described() {
             );
         }
     });
-    let with_chain = EventRequest { callchain: true, ..request("sched:sched_process_exit") };
+    let with_chain = EventRequest {
+        callchain: true,
+        ..request("sched:sched_process_exit")
+    };
     let events = vec![
         with_chain,
         request("syscalls:sys_enter_openat"),
@@ -114,7 +128,10 @@ fn a_filter_keeps_out_what_it_says() {
 #[test]
 fn without_raw_a_tracepoint_has_no_fields() {
     let child = Child::fork(getppids(5));
-    let bare = EventRequest { raw: false, ..request("raw_syscalls:sys_enter") };
+    let bare = EventRequest {
+        raw: false,
+        ..request("raw_syscalls:sys_enter")
+    };
     let recording = Recording::started(pids_plan(child.pid, vec![bare]));
     child.go();
     child.wait();

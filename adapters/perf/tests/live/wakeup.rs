@@ -22,10 +22,16 @@ fn a_quarter_of_the_ring_wakes_and_an_end_does_not() {
         ..pids_plan(child.pid, vec![request("raw_syscalls:sys_enter")])
     };
     let recording = Recording::started(plan);
-    assert!(ready(&recording, 0).iter().all(|r| r.is_empty()), "nothing has happened yet");
+    assert!(
+        ready(&recording, 0).iter().all(|r| r.is_empty()),
+        "nothing has happened yet"
+    );
     child.go();
     let woken = ready(&recording, 5000);
-    assert!(woken.iter().any(|r| r.contains(PollFlags::POLLIN)), "{woken:?}");
+    assert!(
+        woken.iter().any(|r| r.contains(PollFlags::POLLIN)),
+        "{woken:?}"
+    );
     child.wait();
     ready(&recording, 0);
     // The traced process has ended: a reader that sleeps must not be told so for ever.
