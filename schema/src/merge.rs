@@ -114,6 +114,11 @@ impl Merger {
             .filter_map(|l| l.stream.wakeup())
     }
 
+    /// Whether a stream has records at hand that were not yet known complete.
+    pub fn holds_records(&mut self) -> bool {
+        self.lanes.iter_mut().any(|l| l.stream.peek().is_some())
+    }
+
     /// The streams that failed so far, first failure first.
     ///
     /// A stream whose `fill` fails is not filled again; what it has at hand is

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// No record waits longer than this for readers of the ring or of the file.
 const LATENCY_BOUND: Duration = Duration::from_millis(100);
+/// After a wake-up by a filling buffer: when to look again at records that were
+/// too young to be known complete, for they still take room in the buffer.
+const HELD_RECHECK: Duration = Duration::from_millis(2);
 /// How often clocks are read together; also the longest sleep.
 const CLOCK_PAIR_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -88,6 +91,7 @@ impl Drain {
         let mut last_pair = Instant::now();
         let mut idle = false;
         let mut unflushed = true;
+        let mut pressed = false;
         self.clock_pair()?;
         while !self.control.stop_requested() {
             let (emitted, more) = self.round()?;
@@ -108,7 +112,11 @@ impl Drain {
                 let busy_until = last_flush + LATENCY_BOUND;
                 let pair_at = last_pair + CLOCK_PAIR_INTERVAL;
                 let wake_at = if idle { pair_at } else { pair_at.min(busy_until) };
-                self.sleep(wake_at.saturating_duration_since(Instant::now()))?;
+                let mut at_most = wake_at.saturating_duration_since(Instant::now());
+                if pressed && self.cpus.iter_mut().any(|c| c.merger.holds_records()) {
+                    at_most = at_most.min(HELD_RECHECK);
+                }
+                pressed = self.sleep(at_most)?;
             }
         }
         self.finish()
@@ -165,7 +173,9 @@ impl Drain {
         Ok(())
     }
 
-    fn sleep(&self, at_most: Duration) -> Result<()> {
+    /// Sleeps until a source or somebody else has something, at most so long.
+    /// Says whether it was a source.
+    fn sleep(&self, at_most: Duration) -> Result<bool> {
         let mut fds = vec![PollFd::new(self.control.fd(), PollFlags::POLLIN)];
         for cpu in &self.cpus {
             fds.extend(cpu.merger.wakeups().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -175,7 +185,7 @@ impl Drain {
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {
                 self.control.clear();
-                Ok(())
+                Ok(fds[1..].iter().any(|fd| fd.any() == Some(true)))
             }
             Err(e) => Err(Error::io("wait for the sources", e.into())),
         }

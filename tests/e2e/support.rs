@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The first argument of every system call that `kstrace-load` makes.
-pub const MAGIC_DECIMAL: &str = "1920234347";
+pub(crate) const MAGIC_DECIMAL: &str = "1920234347";
 /// The same as tracepoint text prints it.
-pub const MAGIC_HEX: &str = "7274736b";
+pub(crate) const MAGIC_HEX: &str = "7274736b";
 
-pub fn kstrace_path() -> &'static str {
+pub(crate) fn kstrace_path() -> &'static str {
     env!("CARGO_BIN_EXE_kstrace")
 }
 
 /// The load generator, built beside the command.
-pub fn load_path() -> PathBuf {
+pub(crate) fn load_path() -> PathBuf {
     let path = Path::new(kstrace_path()).with_file_name("kstrace-load");
     if !path.exists() {
         let target = path.parent().and_then(Path::parent).expect("a target directory");
@@ -29,18 +29,18 @@ pub fn load_path() -> PathBuf {
 }
 
 /// A directory that goes with the test.
-pub fn scratch() -> tempfile::TempDir {
+pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
-pub fn kstrace<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn kstrace<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(kstrace_path());
     command.args(args).env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
 /// Runs it; panics with all it said unless it succeeds.
-pub fn succeed(command: &mut Command) -> Output {
+pub(crate) fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(
         output.status.success(),
@@ -53,18 +53,18 @@ pub fn succeed(command: &mut Command) -> Output {
 }
 
 /// Runs it; gives its exit status and what it said on standard error.
-pub fn fail(command: &mut Command) -> (i32, String) {
+pub(crate) fn fail(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap_or(-1), said)
 }
 
-pub fn stdout(command: &mut Command) -> String {
+pub(crate) fn stdout(command: &mut Command) -> String {
     String::from_utf8_lossy(&succeed(command).stdout).into_owned()
 }
 
 /// What babeltrace2 makes of a trace, one line an event, and what it warns of.
-pub fn babeltrace2(trace: &Path) -> (String, String) {
+pub(crate) fn babeltrace2(trace: &Path) -> (String, String) {
     let output = succeed(Command::new("babeltrace2").args(["--no-delta", "--clock-seconds"]).arg(trace));
     (
         String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -73,13 +73,13 @@ pub fn babeltrace2(trace: &Path) -> (String, String) {
 }
 
 /// The seconds of babeltrace2's `[12.000000345]`, as nanoseconds.
-pub fn babeltrace2_time_ns(line: &str) -> Option<u64> {
+pub(crate) fn babeltrace2_time_ns(line: &str) -> Option<u64> {
     let (seconds, fraction) = line.strip_prefix('[')?.split_once(']')?.0.split_once('.')?;
     Some(seconds.trim().parse::<u64>().ok()? * 1_000_000_000 + fraction.parse::<u64>().ok()?)
 }
 
 /// The time of a line of `perf script --ns` or `kstrace report`: the first `12.000000345:`.
-pub fn script_time_ns(line: &str) -> Option<u64> {
+pub(crate) fn script_time_ns(line: &str) -> Option<u64> {
     line.split_ascii_whitespace().find_map(|word| {
         let (seconds, fraction) = word.strip_suffix(':')?.split_once('.')?;
         (fraction.len() == 9).then_some(())?;
@@ -88,7 +88,7 @@ pub fn script_time_ns(line: &str) -> Option<u64> {
 }
 
 /// Times in the order given never go back.
-pub fn assert_sorted(times: impl IntoIterator<Item = u64>, of: &str) {
+pub(crate) fn assert_sorted(times: impl IntoIterator<Item = u64>, of: &str) {
     let mut last = 0;
     for (line, time) in times.into_iter().enumerate() {
         assert!(time >= last, "{of}: line {line}: {time} after {last}");
@@ -103,7 +103,7 @@ fn tail(bytes: &[u8]) -> String {
 }
 
 /// `kstrace info --json` of a trace.
-pub fn info(trace: &Path) -> serde_json::Value {
+pub(crate) fn info(trace: &Path) -> serde_json::Value {
     let text = stdout(kstrace(["info", "--json"]).arg(trace));
     serde_json::from_str(&text).expect("JSON of kstrace info")
 }
