@@ -2,11 +2,13 @@
 
 use crate::measure::{Shape, Tail};
 use crate::members::{self, Names};
+use crate::value_names::ValueNames;
 use kstrace_schema::{
     ByteOrder, Error, ErrorKind, FieldClass, FieldPath, IntegerClass, Length, Member, Result,
     StructureClass, canonical, namespace,
 };
 use tracefs::format::{EventFormat, FieldKind, FormatField};
+use tracefs::print_fmt::{Constants, NoConstants};
 
 /// No entry is larger than this: lengths and offsets within it have 16 bits.
 const MAX_FIXED_LEN_BYTES: u32 = 1 << 16;
@@ -33,7 +35,7 @@ impl TracepointLayout {
     /// # Errors
     /// `ErrorKind::Unsupported` if the fixed fields take more than 64 KiB.
     pub fn describe(system: &str, format: &EventFormat) -> Result<Self> {
-        Self::describe_in(system, format, ByteOrder::NATIVE)
+        Self::describe_with(system, format, ByteOrder::NATIVE, &NoConstants)
     }
 
     /// Describes the entries of `system:format.name` of a machine of that byte order.
@@ -41,6 +43,20 @@ impl TracepointLayout {
     /// # Errors
     /// `ErrorKind::Unsupported` if the fixed fields take more than 64 KiB.
     pub fn describe_in(system: &str, format: &EventFormat, byte_order: ByteOrder) -> Result<Self> {
+        Self::describe_with(system, format, byte_order, &NoConstants)
+    }
+
+    /// Describes the entries of `system:format.name` of a machine of that byte order,
+    /// with values for the kernel's constants that its print format names.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unsupported` if the fixed fields take more than 64 KiB.
+    pub fn describe_with(
+        system: &str,
+        format: &EventFormat,
+        byte_order: ByteOrder,
+        constants: &dyn Constants,
+    ) -> Result<Self> {
         if format.fixed_len_bytes() > MAX_FIXED_LEN_BYTES {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -51,7 +67,9 @@ impl TracepointLayout {
                 ),
             ));
         }
-        Ok(Describer::new(system, format, byte_order).describe())
+        let mut describer = Describer::new(system, format, byte_order);
+        describer.value_names = ValueNames::of(format, constants);
+        Ok(describer.describe())
     }
 
     /// Whether the regular class ends with a member that takes the rest.
@@ -72,6 +90,7 @@ struct Describer<'a> {
     flexible: Option<&'a FormatField>,
     /// A dynamic field shares its bytes with another: no tail can be trusted.
     always_odd: bool,
+    value_names: ValueNames,
 }
 
 impl<'a> Describer<'a> {
@@ -86,6 +105,7 @@ impl<'a> Describer<'a> {
             tails: Vec::new(),
             flexible: None,
             always_odd: false,
+            value_names: ValueNames::default(),
         }
     }
 
@@ -165,7 +185,8 @@ impl<'a> Describer<'a> {
             FieldKind::RelLoc { element } => (true, element),
             _ => {
                 let name = self.names.unique(&field.name);
-                let class = members::fixed_class(&self.event, field, self.byte_order);
+                let mut class = members::fixed_class(&self.event, field, self.byte_order);
+                self.value_names.apply(field, &mut class);
                 let role = self.role(&field.name);
                 self.members.push(Member { name, class, role });
                 return;

@@ -34,12 +34,19 @@
 //! - `kernel_stack`'s `caller`: as many return addresses as its `size` says,
 //!   although the format file says 8.
 //! - Any other one takes the rest of the entry.
+//!
+//! # Names of values
+//!
+//! Where the print format says `__print_symbolic(REC->field, ...)`, the field's class
+//! has these names as its mappings. Some of them are constants of the kernel:
+//! [`TracepointLayout::describe_with`] takes their values.
 #![forbid(unsafe_code)]
 
 mod base;
 mod layout;
 mod measure;
 mod members;
+mod value_names;
 
 pub use layout::TracepointLayout;
 pub use measure::{MAX_SLACK_BYTES, Measured};

@@ -38,6 +38,7 @@ pub use symbols::{KernelSymbol, KernelText, NoSymbols, Symbols};
 
 use crate::format::EventFormat;
 use error::Result;
+use expr::{IntExpr, Names, TextExpr};
 use lexer::Token;
 use parser::Parser;
 use program::Op;
@@ -104,6 +105,19 @@ impl PrintFmt {
         self.missing.iter().map(|name| &**name)
     }
 
+    /// The names that the text gives to the values of plain fields, by the field's
+    /// offset: what `__print_symbolic(REC->field, ...)` says. Of several names for
+    /// one value the first counts.
+    pub fn value_names(&self) -> impl Iterator<Item = (u32, ValueNames<'_>)> {
+        let mut found = Vec::new();
+        for op in &self.ops {
+            if let Op::Text(text) | Op::PaddedText { text, .. } = op {
+                value_names(text, &mut found);
+            }
+        }
+        found.into_iter()
+    }
+
     /// Compiles an event's print format; [`PrintFmt::fields`] and the error if that fails.
     pub fn compile_or_fields(format: &EventFormat) -> (Self, Option<PrintFmtError>) {
         match Self::compile(format) {
@@ -124,5 +138,40 @@ impl PrintFmt {
     /// anything: what cannot be read leaves a marker such as `<truncated>`.
     pub fn render(&self, entry: &[u8], symbols: &dyn Symbols, out: &mut Vec<u8>) {
         program::run(&self.ops, entry, symbols, out);
+    }
+}
+
+/// Names of a field's values; see [`PrintFmt::value_names`].
+#[derive(Clone, Copy, Debug)]
+pub struct ValueNames<'a> {
+    names: &'a Names,
+}
+
+impl<'a> ValueNames<'a> {
+    /// Values, extended to 64 bits by the sign of their C type, and their names.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
+        self.names
+            .values
+            .iter()
+            .copied()
+            .zip(self.names.names.iter().map(|name| &**name))
+    }
+}
+
+fn value_names<'a>(text: &'a TextExpr, found: &mut Vec<(u32, ValueNames<'a>)>) {
+    match text {
+        TextExpr::Symbolic {
+            value: IntExpr::Field { offset, .. },
+            names,
+        } => {
+            if !found.iter().any(|(have, _)| have == offset) {
+                found.push((*offset, ValueNames { names }));
+            }
+        }
+        TextExpr::Cond(parts) => {
+            value_names(&parts.1, found);
+            value_names(&parts.2, found);
+        }
+        _ => {}
     }
 }

@@ -318,3 +318,45 @@ fn too_large_fixed_fields_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn names_of_values_come_from_the_print_format() {
+    let text = "name: e\nID: 1\nformat:\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:int state;\toffset:8;\tsize:4;\tsigned:1;\n\
+        \tfield:u8 kind;\toffset:12;\tsize:1;\tsigned:0;\n\n\
+        print fmt: \"%s %s\", __print_symbolic(REC->state, { -1, \"NONE\" }, { 2, \"TWO\" }, \
+        { 3, \"TWO\" }, { 2, \"AGAIN\" }), __print_symbolic(REC->kind, { MODE_A, \"A\" }, \
+        { 0x100, \"TOO_BIG\" })\n";
+    let format = EventFormat::parse(text).unwrap();
+    let mappings =
+        |layout: &TracepointLayout, name: &str| match &layout.payload.member(name).unwrap().class {
+            FieldClass::Integer(class) => class
+                .mappings
+                .iter()
+                .map(|m| {
+                    (
+                        m.name.clone(),
+                        m.ranges
+                            .iter()
+                            .map(|r| (r.first, r.last))
+                            .collect::<Vec<_>>(),
+                    )
+                })
+                .collect::<Vec<_>>(),
+            _ => panic!("{name} is no integer"),
+        };
+    let plain = TracepointLayout::describe("s", &format).unwrap();
+    assert_eq!(
+        mappings(&plain, "state"),
+        [
+            ("NONE".to_owned(), vec![(-1, -1)]),
+            ("TWO".to_owned(), vec![(2, 2), (3, 3)])
+        ]
+    );
+    assert_eq!(mappings(&plain, "kind"), []);
+    let constants = std::collections::BTreeMap::from([("MODE_A".to_owned(), 7i64)]);
+    let known =
+        TracepointLayout::describe_with("s", &format, ByteOrder::NATIVE, &constants).unwrap();
+    assert_eq!(mappings(&known, "kind"), [("A".to_owned(), vec![(7, 7)])]);
+}

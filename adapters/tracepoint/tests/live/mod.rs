@@ -1,8 +1,11 @@
 //! Every tracepoint of the running kernel.
 
 use kstrace_schema::{FieldClass, Role, StructureClass};
+use kstrace_tracepoint::Measured;
 use kstrace_tracepoint::TracepointLayout;
+use std::collections::BTreeMap;
 use std::collections::HashSet;
+use tracefs::Tracefs;
 use tracefs::format::{EventFormat, FieldKind};
 
 fn live() -> Vec<(String, EventFormat)> {
@@ -113,5 +116,70 @@ fn roles_of_this_kernels_events() {
         ("timer:hrtimer_start", Role::TimerExpires, "expires"),
     ] {
         assert_eq!(role_field(event, role).as_deref(), Some(field), "{event}");
+    }
+}
+
+/// Records some of everything and measures every entry.
+#[test]
+fn entries_of_everything_that_fires_are_regular() {
+    let tracefs = match Tracefs::discover() {
+        Ok(tracefs) => tracefs,
+        Err(e) => return println!("skipped: {e}"),
+    };
+    let instance = match tracefs.create_instance("tracefs-test") {
+        Ok(instance) => instance,
+        Err(e) => return println!("skipped: {e}"),
+    };
+    instance.set_tracing_on(false).unwrap();
+    instance.set_buffer_size_kib(4096).unwrap();
+    std::fs::write(instance.shown_path().join("events/enable"), "1").unwrap();
+    instance.set_tracing_on(true).unwrap();
+    std::fs::write(instance.shown_path().join("trace_marker"), "a marker").unwrap();
+    std::fs::write(
+        instance.shown_path().join("trace_marker_raw"),
+        b"\x01\0\0\0raw",
+    )
+    .unwrap();
+    std::process::Command::new("/bin/sh")
+        .args(["-c", "ls -l / > /dev/null"])
+        .status()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    instance.set_tracing_on(false).unwrap();
+
+    let layouts: BTreeMap<u32, (String, TracepointLayout)> = live()
+        .iter()
+        .map(|(system, format)| {
+            let layout = TracepointLayout::describe(system, format).unwrap();
+            (format.id, (format!("{system}:{}", format.name), layout))
+        })
+        .collect();
+    let pages = tracefs.page_layout().unwrap();
+    let mut room = vec![0; instance.sub_buffer_size_bytes().unwrap()];
+    let mut regular: BTreeMap<&str, u64> = BTreeMap::new();
+    for cpu in instance.buffer_cpus().unwrap() {
+        let pipe = instance.open_raw_pipe(cpu).unwrap();
+        while let Some(n) = pipe.read_sub_buffer(&mut room).unwrap() {
+            for event in pages.page(&room[..n]).unwrap().events() {
+                let id = u16::from_ne_bytes([event.data[0], event.data[1]]);
+                let (name, layout) = &layouts[&id.into()];
+                let measured = layout.measure(event.data);
+                assert!(
+                    matches!(measured, Measured::Regular { len_bytes, .. } if len_bytes <= event.data.len()),
+                    "{name}: {measured:?}: {:02x?}",
+                    event.data
+                );
+                *regular.entry(name).or_default() += 1;
+            }
+        }
+    }
+    println!(
+        "{} entries of {} kinds",
+        regular.values().sum::<u64>(),
+        regular.len()
+    );
+    assert!(regular.len() > 50, "{regular:?}");
+    for name in ["ftrace:print", "ftrace:raw_data", "sched:sched_switch"] {
+        assert!(regular.contains_key(name), "no {name}");
     }
 }
