@@ -30,6 +30,23 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
+#[cfg(not(test))]
+use unwatched as steps;
+#[cfg(test)]
+use watched as steps;
+
+/// Where the tests look on.
+#[cfg(not(test))]
+mod unwatched {
+    #[inline(always)]
+    pub(super) fn longest_write(_offset: u64) -> usize {
+        usize::MAX
+    }
+
+    #[inline(always)]
+    pub(super) fn done() {}
+}
+
 const ZEROS: [u8; RECORD_ALIGN_BYTES] = [0; RECORD_ALIGN_BYTES];
 
 /// A data stream file that is being written.
@@ -66,6 +83,7 @@ impl Segment {
         let hidden = dir.join(format!(".{name}.new"));
         let made = Self::create_hidden(&hidden, len, header, packet)
             .and_then(|segment| std::fs::rename(&hidden, dir.join(name)).map(|()| segment));
+        steps::done();
         if made.is_err() {
             // Best effort: a hidden file is no part of the trace.
             let _ = std::fs::remove_file(&hidden);
@@ -137,6 +155,7 @@ impl Segment {
         self.put(empty, &[])?;
         self.split()?;
         self.file.set_len(self.end)?;
+        steps::done();
         self.len = self.end;
         Ok(())
     }
@@ -155,15 +174,21 @@ impl Segment {
         let mut done = 0;
         while done < total {
             let mut slices = [IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
-            let mut skip = done;
+            let offset = self.end + done as u64;
+            let (mut skip, mut left) = (done, steps::longest_write(offset));
             for (slice, part) in slices.iter_mut().zip(parts) {
                 let skipped = skip.min(part.len());
                 skip -= skipped;
-                *slice = IoSlice::new(&part[skipped..]);
+                let part = &part[skipped..];
+                *slice = IoSlice::new(&part[..part.len().min(left)]);
+                left -= slice.len();
             }
-            match pwritev(&self.file, &slices, to_offset(self.end + done as u64)?) {
+            match pwritev(&self.file, &slices, to_offset(offset)?) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => done += written,
+                Ok(written) => {
+                    done += written;
+                    steps::done();
+                }
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -175,10 +200,41 @@ impl Segment {
     fn split(&self) -> io::Result<()> {
         let size_bits = (self.end - self.last_offset) * 8;
         let at = self.last_offset + offset_of!(PacketHeader, packet_size_bits) as u64;
-        self.file.write_all_at(size_bits.as_bytes(), at)
+        self.file.write_all_at(size_bits.as_bytes(), at)?;
+        steps::done();
+        Ok(())
     }
 }
 
 fn to_offset(offset: u64) -> io::Result<i64> {
     i64::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
+
+/// After each system call, as if it were the last, the test looks at the
+/// files. Every write ends at a page, as one that a signal cuts short does.
+#[cfg(test)]
+mod watched {
+    use std::cell::RefCell;
+
+    type Watcher = Box<dyn FnMut()>;
+
+    thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn watch(watcher: impl FnMut() + 'static) {
+        WATCHER.set(Some(Box::new(watcher)));
+    }
+
+    pub(super) fn longest_write(offset: u64) -> usize {
+        4096 - (offset % 4096) as usize
+    }
+
+    pub(super) fn done() {
+        WATCHER.with_borrow_mut(|w| w.iter_mut().for_each(|w| w()));
+    }
+}
+
+#[cfg(test)]
+#[path = "segment_tests.rs"]
+mod tests;

@@ -75,6 +75,8 @@ pub struct TraceWriter {
     session: SessionInfo,
     uuid: [u8; 16],
     lanes: BTreeMap<u32, Lane>,
+    /// Files that are full but could not be cut to their true length.
+    unsealed: Vec<(u32, Lane)>,
     /// Metadata so far, and how much of it is on disk.
     metadata: String,
     metadata_dirty: bool,
@@ -176,6 +178,7 @@ impl TraceWriter {
             session: session.clone(),
             uuid,
             lanes: BTreeMap::new(),
+            unsealed: Vec::new(),
             metadata,
             metadata_dirty: true,
             classes_file,
@@ -300,8 +303,11 @@ impl TraceWriter {
         let len = len.min(self.options.max_segment_bytes);
         let name = segment_name(lane, number);
         let segment = Segment::create(&self.dir, &name, len, header, content)?;
-        if let Some(mut before) = self.lanes.insert(lane, Lane { segment, number }) {
-            before.segment.seal()?;
+        if let Some(mut before) = self.lanes.insert(lane, Lane { segment, number })
+            && before.segment.seal().is_err()
+        {
+            // The packet is written, so this is no failure of its; tried again at the end.
+            self.unsealed.push((lane, before));
         }
         Ok(())
     }
@@ -339,7 +345,11 @@ impl TraceWriter {
     /// readable, and stays in the state "recording".
     pub fn finish(&mut self) -> Result<&Accounts> {
         let mut result = self.flush_metadata();
-        for (number, lane) in &mut self.lanes {
+        let unsealed = self
+            .unsealed
+            .iter_mut()
+            .map(|(number, lane)| (&*number, lane));
+        for (number, lane) in self.lanes.iter_mut().chain(unsealed) {
             let sealed = lane.segment.seal().map_err(|e| {
                 let name = segment_name(*number, lane.number);
                 Error::io(format!("complete {}", self.dir.join(name).display()), e)
