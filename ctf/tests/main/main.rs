@@ -3,5 +3,6 @@
 mod babeltrace;
 mod ctf2;
 mod metadata;
+mod reading;
 mod support;
 mod writing;
