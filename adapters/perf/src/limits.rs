@@ -12,6 +12,18 @@ pub(crate) fn paranoid() -> Option<i64> {
     number("/proc/sys/kernel/perf_event_paranoid")
 }
 
+/// Whether this process has `CAP_PERFMON` (Linux 5.8) or `CAP_SYS_ADMIN`, so that
+/// a refusal is not for want of privilege.
+pub(crate) fn is_privileged() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_PERFMON: u64 = 1 << 38;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
+        .is_some_and(|caps| caps & (CAP_SYS_ADMIN | CAP_PERFMON) != 0)
+}
+
 /// `kernel.perf_event_mlock_kb`.
 pub(crate) fn mlock_kib() -> Option<i64> {
     number("/proc/sys/kernel/perf_event_mlock_kb")

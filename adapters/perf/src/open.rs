@@ -473,6 +473,16 @@ impl<'p> Opener<'p> {
     fn explain(&self, what: &str, attr: &Attr, e: io::Error) -> PerfError {
         let what = what.to_owned();
         match errno(&e) {
+            Errno::EPERM if attr.kind == PERF_TYPE_TRACEPOINT && limits::is_privileged() => {
+                let reason = "the kernel lets nobody sample it through perf, since sampling would \
+                              itself cause the event; record it through ftrace"
+                    .to_owned();
+                PerfError::Unsupported {
+                    what,
+                    reason,
+                    source: Some(e),
+                }
+            }
             Errno::EACCES | Errno::EPERM => {
                 let level = limits::paranoid().map_or("unknown".to_owned(), |l| l.to_string());
                 let needed = match (attr.kind, &self.plan.target) {

@@ -6,8 +6,8 @@
 //! with the time of the start (a nanosecond later for each batch), where perf
 //! itself writes 0, so that it comes before everything else in the one order.
 
-mod encode;
-mod kernel;
+pub(crate) mod encode;
+pub(crate) mod kernel;
 mod processes;
 
 use crate::plan::Target;

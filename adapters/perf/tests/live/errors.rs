@@ -78,3 +78,15 @@ fn plans_that_make_no_sense() {
     let nobody = PerfPlan::new(Target::Pids(vec![]), vec![request("cpu-clock")]);
     assert_eq!(refused(nobody).kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_tracepoint_that_nobody_may_sample() {
+    let event = "irq_vectors:irq_work_exit";
+    if !std::path::Path::new("/sys/kernel/tracing/events/irq_vectors/irq_work_exit").exists() {
+        println!("skipped: this kernel has no {event}");
+        return;
+    }
+    let e = refused(pids_plan(own_pid(), vec![request(event)]));
+    assert_eq!(e.kind(), ErrorKind::Unsupported, "{e}");
+    assert!(e.to_string().contains("ftrace"), "{e}");
+}
