@@ -76,6 +76,12 @@ pub enum Error {
         /// The kernel's own words, with its caret under the place.
         explanation: String,
     },
+    /// The top-level trace array, which belongs to everybody, is in use.
+    #[error("the top-level trace array is in use by somebody else: {why}")]
+    InUse {
+        /// What shows it.
+        why: String,
+    },
     /// No event of that name, or matching that pattern.
     #[error("no event '{wanted}'{}", did_you_mean(nearest))]
     UnknownEvent {
@@ -115,7 +121,16 @@ pub enum Error {
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-const DENIED_HINT: &str = "run as root, or let root give your group access ('mount -o remount,gid=GID /sys/kernel/tracing')";
+/// What would help against a denial.
+fn denied_hint() -> &'static str {
+    if nix::unistd::geteuid().is_root() {
+        "refused even to root: by kernel lockdown, a missing capability, \
+         or a policy of the container or virtual machine"
+    } else {
+        "run as root, or let root give your group access \
+         ('mount -o remount,gid=GID /sys/kernel/tracing')"
+    }
+}
 
 impl Error {
     pub(crate) fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -123,7 +138,7 @@ impl Error {
         match source.kind() {
             io::ErrorKind::PermissionDenied => Error::Denied {
                 path,
-                hint: DENIED_HINT,
+                hint: denied_hint(),
                 source,
             },
             _ => Error::File {
@@ -138,10 +153,9 @@ impl Error {
     pub(crate) fn write(path: &Path, text: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::PermissionDenied {
-            // EPERM on write although the file could be opened: lockdown or a policy of the host.
             return Error::Denied {
                 path,
-                hint: DENIED_HINT,
+                hint: denied_hint(),
                 source,
             };
         }

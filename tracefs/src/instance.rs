@@ -54,11 +54,17 @@ pub(crate) fn create(top: &Directory, prefix: &str) -> Result<Instance> {
     Ok(instance)
 }
 
-pub(crate) fn reap_orphans(top: &Directory, prefix: &str) -> Result<Vec<String>> {
+/// Removes the instances whose makers are gone, calling `before_each` before each.
+pub(crate) fn reap_orphans(
+    top: &Directory,
+    prefix: &str,
+    before_each: impl Fn(),
+) -> Result<Vec<String>> {
     let instances = top.subdirectory("instances")?;
     let mut reaped = Vec::new();
     for name in instances.directories(".")? {
         if Owner::of_name(&name, prefix).is_some_and(|owner| owner.is_gone()) {
+            before_each();
             match quiesce_and_remove(&instances, &name) {
                 Ok(()) => reaped.push(name),
                 // Somebody else removed it, or still reads it: not ours to insist.

@@ -45,6 +45,7 @@ pub mod print_fmt;
 mod raw_pipe;
 mod root;
 mod stats;
+mod top_level;
 mod trace_array;
 mod tracers;
 
@@ -57,4 +58,5 @@ pub use page_layout::{Endian, PageLayout, PageLayoutError};
 pub use raw_pipe::RawPipe;
 pub use root::{Origin, Tracefs};
 pub use stats::{CpuStats, StatsFile, StatsTime};
+pub use top_level::TopLevel;
 pub use trace_array::{TraceArray, TraceClocks};

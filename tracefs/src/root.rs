@@ -6,6 +6,7 @@ use crate::events::EventCatalog;
 use crate::instance::{self, Instance};
 use crate::mounts::candidates;
 use crate::page_layout::PageLayout;
+use crate::top_level::{self, TopLevel};
 use crate::trace_array::TraceArray;
 use crate::{Error, Result};
 use nix::errno::Errno;
@@ -140,15 +141,33 @@ impl Tracefs {
         instance::create(&self.top.directory, prefix)
     }
 
+    /// Borrows the top-level trace array, for what this kernel's instances
+    /// cannot do (the tracer `function_graph` before Linux 6.11). It is given
+    /// back when dropped, and after a crash by [`reap_orphans`](Self::reap_orphans).
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if it runs a tracer or records events already.
+    pub fn borrow_top(&self, prefix: &str) -> Result<TopLevel> {
+        let mark = instance::create(&self.top.directory, &top_level::mark_prefix(prefix))?;
+        top_level::borrow(&self.top, mark)
+    }
+
     /// Names of the instances there are, whoever made them.
     pub fn instances(&self) -> Result<Vec<String>> {
         self.top.directory.directories("instances")
     }
 
     /// Removes instances made with `prefix` by processes that are gone, which
-    /// only a crash or `kill -9` leaves behind. Returns the names removed.
+    /// only a crash or `kill -9` leaves behind, and takes the top level back from
+    /// them if they had borrowed it. Returns the names removed.
     pub fn reap_orphans(&self, prefix: &str) -> Result<Vec<String>> {
-        instance::reap_orphans(&self.top.directory, prefix)
+        let mut reaped = instance::reap_orphans(&self.top.directory, prefix, || {})?;
+        // The mark goes after what it marks.
+        let marks = top_level::mark_prefix(prefix);
+        reaped.extend(instance::reap_orphans(&self.top.directory, &marks, || {
+            top_level::give_back_for_crashed(&self.top);
+        })?);
+        Ok(reaped)
     }
 
     /// `events/header_page`: the layout of a ring page.

@@ -122,7 +122,7 @@ fn floor(
     };
     let mut source = FtraceSource::open(plan, SourceId(1), Arc::new(ClassRegistry::new()))?;
     let layout = tracefs::Tracefs::discover()?.page_layout()?;
-    let instance = source.instance();
+    let instance = source.trace_array();
     let mut room = vec![0; instance.sub_buffer_size_bytes()?];
     let mut pipes = Vec::new();
     for cpu in instance.buffer_cpus()? {

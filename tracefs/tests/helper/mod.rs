@@ -35,3 +35,18 @@ fn makes_an_instance_and_waits() {
         std::thread::park();
     }
 }
+
+/// Borrows the top level and waits to be killed.
+#[test]
+#[ignore = "run as a process of its own by the test of the top level"]
+fn borrows_the_top_and_waits() {
+    let tracefs = tracefs::Tracefs::discover().unwrap();
+    let top = tracefs.borrow_top("tracefs-test-loan").unwrap();
+    top.enable_event(&tracefs::EventName::new("sched", "sched_switch"))
+        .unwrap();
+    top.set_clock("mono").unwrap();
+    println!("mark: {}", top.mark());
+    loop {
+        std::thread::park();
+    }
+}

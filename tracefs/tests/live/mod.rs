@@ -3,7 +3,7 @@
 use crate::helper;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracefs::{Error, EventName, Instance, Missed, Origin, Tracefs};
 
 const PREFIX: &str = "tracefs-test";
@@ -76,8 +76,7 @@ fn an_instance_records_counts_and_goes() {
     instance.enable_event(&sched_switch()).unwrap();
     assert_eq!(instance.enabled_events().unwrap(), [sched_switch()]);
     instance.set_tracing_on(true).unwrap();
-    let deadline = Instant::now() + Duration::from_millis(20);
-    while Instant::now() < deadline {
+    for _ in 0..30 {
         std::thread::sleep(Duration::from_millis(1));
     }
     instance.set_tracing_on(false).unwrap();
@@ -128,8 +127,16 @@ fn switches_and_sizes_are_what_they_were_set_to() {
             .unwrap()
             .contains(&("overwrite".to_owned(), false))
     );
-    instance.set_sub_buffer_size_kib(16).unwrap();
-    assert_eq!(instance.sub_buffer_size_bytes().unwrap(), 16 << 10);
+    match instance.set_sub_buffer_size_kib(16) {
+        Err(e) if e.is_not_found() => {
+            assert!(e.to_string().contains("6.8"), "{e}");
+            eprintln!("skipped in part: {e}");
+        }
+        outcome => {
+            outcome.unwrap();
+            assert_eq!(instance.sub_buffer_size_bytes().unwrap(), 16 << 10);
+        }
+    }
     instance.set_buffer_size_kib(256).unwrap();
     // In whole sub-buffers, whose headers do not count.
     assert!((240..=288).contains(&instance.cpu_buffer_size_kib(0).unwrap()));
@@ -256,6 +263,56 @@ fn orphans_of_a_killed_process_are_reaped_and_ours_are_not() {
     );
     let left = tracefs.instances().unwrap();
     assert!(!left.contains(&name) && left.iter().any(|n| n == mine.name()));
+}
+
+/// One test, since there is one top level.
+#[test]
+fn the_top_level_is_lent_once_and_comes_back() {
+    let Some(tracefs) = tracefs() else { return };
+    let prefix = "tracefs-test-loan";
+    let state = || {
+        (
+            tracefs.top().tracing_on().unwrap(),
+            tracefs.top().clocks().unwrap().current,
+        )
+    };
+    let before = state();
+    let top = match tracefs.borrow_top(prefix) {
+        Ok(top) => top,
+        // Somebody on this machine traces without an instance of his own.
+        Err(e @ Error::InUse { .. }) => return eprintln!("skipped: {e}"),
+        Err(e) => panic!("{e}"),
+    };
+    assert!(tracefs.instances().unwrap().iter().any(|n| n == top.mark()));
+    assert!(tracefs.reap_orphans(prefix).unwrap().is_empty());
+    top.set_clock("mono").unwrap();
+    top.enable_event(&sched_switch()).unwrap();
+    top.set_filter(&sched_switch(), "prev_pid == 0").unwrap();
+    assert!(matches!(
+        tracefs.borrow_top(prefix),
+        Err(Error::InUse { .. })
+    ));
+    assert!(tracefs.top().clocks().unwrap().current == "mono");
+    drop(top);
+    assert_eq!(state(), before);
+    assert!(tracefs.top().enabled_events().unwrap().is_empty());
+    assert_eq!(tracefs.top().filter(&sched_switch()).unwrap(), None);
+    assert!(
+        !tracefs
+            .instances()
+            .unwrap()
+            .iter()
+            .any(|n| n.starts_with(prefix))
+    );
+
+    let (mut child, mark) = helper::start("helper::borrows_the_top_and_waits", "mark: ");
+    assert_eq!(tracefs.top().enabled_events().unwrap(), [sched_switch()]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(tracefs.reap_orphans(prefix).unwrap(), [mark]);
+    assert!(tracefs.top().enabled_events().unwrap().is_empty());
+    assert_eq!(state(), (true, "local".to_owned()));
+    tracefs.top().set_clock(&before.1).unwrap();
 }
 
 /// In a mount namespace of one thread, where tracefs is not mounted.

@@ -7,6 +7,7 @@ mod plan;
 mod setup;
 mod source;
 mod stream;
+mod target;
 mod timeline;
 mod trace_time;
 
@@ -21,6 +22,7 @@ fn border(message: impl Into<String>, error: tracefs::Error) -> kstrace_schema::
         _ if error.is_permission() => K::PermissionDenied,
         E::NotBuiltIn { .. } | E::NotOffered { .. } => K::Unsupported,
         E::NotMounted { .. } => K::PermissionDenied,
+        E::InUse { .. } => K::ResourceExhausted,
         E::UnknownEvent { .. } => K::NotFound,
         E::Filter { .. } => K::InvalidInput,
         E::TooLong { .. } | E::Malformed { .. } | E::NotTracefs { .. } => K::InvalidData,

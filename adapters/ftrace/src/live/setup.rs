@@ -4,7 +4,7 @@ use super::border;
 use super::plan::{FtracePlan, FunctionTracer, TracerKind};
 use kstrace_schema::{ClockKind, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
-use tracefs::{EventCatalog, EventName, Instance};
+use tracefs::{EventCatalog, EventName, TraceArray};
 
 /// The kernel's word for a clock.
 pub(super) fn trace_clock(kind: ClockKind) -> Result<&'static str> {
@@ -25,7 +25,7 @@ pub(super) fn trace_clock(kind: ClockKind) -> Result<&'static str> {
 
 /// Sets up everything but the switch `tracing_on`.
 pub(super) fn set_up(
-    instance: &Instance,
+    instance: &TraceArray,
     catalog: &EventCatalog,
     plan: &FtracePlan,
     cpus: &[u32],
@@ -50,7 +50,7 @@ pub(super) fn set_up(
     events(instance, catalog, plan)
 }
 
-fn buffers(instance: &Instance, plan: &FtracePlan, cpus: &[u32]) -> tracefs::Result<()> {
+fn buffers(instance: &TraceArray, plan: &FtracePlan, cpus: &[u32]) -> tracefs::Result<()> {
     if let Some(kib) = plan.subbuf_size_kb {
         match instance.set_sub_buffer_size_kib(kib) {
             Err(e) if e.is_not_found() => {}
@@ -71,14 +71,14 @@ fn buffers(instance: &Instance, plan: &FtracePlan, cpus: &[u32]) -> tracefs::Res
 }
 
 /// Sets the wake-up level; a kernel before 4.20 has none and wakes at any data.
-pub(super) fn set_buffer_percent(instance: &Instance, percent: u8) -> tracefs::Result<()> {
+pub(super) fn set_buffer_percent(instance: &TraceArray, percent: u8) -> tracefs::Result<()> {
     match instance.set_buffer_percent(percent) {
         Err(e) if e.is_not_found() => Ok(()),
         other => other,
     }
 }
 
-fn tasks(instance: &Instance, plan: &FtracePlan) -> tracefs::Result<()> {
+fn tasks(instance: &TraceArray, plan: &FtracePlan) -> tracefs::Result<()> {
     if plan.pids.is_empty() && plan.exclude_pids.is_empty() {
         return Ok(());
     }
@@ -93,7 +93,7 @@ fn tasks(instance: &Instance, plan: &FtracePlan) -> tracefs::Result<()> {
 }
 
 fn function_tracer(
-    instance: &Instance,
+    instance: &TraceArray,
     tracer: &FunctionTracer,
     plan: &FtracePlan,
 ) -> tracefs::Result<()> {
@@ -115,7 +115,7 @@ fn function_tracer(
     })
 }
 
-fn events(instance: &Instance, catalog: &EventCatalog, plan: &FtracePlan) -> Result<()> {
+fn events(instance: &TraceArray, catalog: &EventCatalog, plan: &FtracePlan) -> Result<()> {
     let mut in_system: BTreeMap<&str, usize> = BTreeMap::new();
     for name in catalog.names() {
         *in_system.entry(&name.system).or_default() += 1;

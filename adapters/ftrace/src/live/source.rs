@@ -6,6 +6,7 @@ use super::losses::Losses;
 use super::plan::{FtracePlan, TracerKind};
 use super::setup::{set_buffer_percent, set_up, trace_clock};
 use super::stream::CpuStream;
+use super::target::Target;
 use super::timeline::Timeline;
 use super::trace_time::TraceTime;
 use kstrace_schema::{
@@ -14,7 +15,7 @@ use kstrace_schema::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tracefs::{EventName, Instance, PageLayout, Tracefs};
+use tracefs::{EventName, PageLayout, TraceArray, Tracefs};
 
 /// What the source and its streams share. The instance is removed when the last of them goes.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Shared {
     pub(super) source: SourceId,
     pub(super) layout: PageLayout,
     pub(super) sub_buffer_size_bytes: usize,
-    instance: Instance,
+    target: Target,
     timeline: Option<Arc<Timeline>>,
     /// ns of the session clock, 0 for not yet.
     started_ns: AtomicU64,
@@ -109,9 +110,7 @@ impl FtraceSource {
         let layout = tracefs
             .page_layout()
             .map_err(|e| border("layout of ftrace's pages", e))?;
-        let instance = tracefs
-            .create_instance(crate::INSTANCE_PREFIX)
-            .map_err(|e| border("a private ftrace instance", e))?;
+        let instance = Target::choose(&tracefs, &plan)?;
         let cpus = choose_cpus(&instance, plan.cpus.as_deref())?;
         set_up(&instance, book.catalog(), &plan, &cpus)?;
         let sub_buffer_size_bytes = instance
@@ -121,11 +120,7 @@ impl FtraceSource {
         let mut info = SourceInfo {
             id: source_id,
             kind: namespace::FTRACE.to_owned(),
-            description: format!(
-                "tracefs instance {}, tracefs {}",
-                instance.name(),
-                tracefs.origin()
-            ),
+            description: format!("{instance}, tracefs {}", tracefs.origin()),
             attributes: Default::default(),
         };
         let mut keep = |key: &str, text: String| {
@@ -154,7 +149,7 @@ impl FtraceSource {
                 source: source_id,
                 layout,
                 sub_buffer_size_bytes,
-                instance,
+                target: instance,
                 timeline,
                 started_ns: AtomicU64::new(0),
                 stopped_ns: AtomicU64::new(0),
@@ -170,18 +165,18 @@ impl FtraceSource {
 
     /// The name of its instance.
     pub fn instance_name(&self) -> &str {
-        self.shared.instance.name()
+        self.shared.target.name()
     }
 
-    /// Its instance, to look at or to change while it records.
-    pub fn instance(&self) -> &Instance {
-        &self.shared.instance
+    /// Its trace array, to look at or to change while it records.
+    pub fn trace_array(&self) -> &TraceArray {
+        &self.shared.target
     }
 
     /// Sets how full a buffer must be, in percent, for a stream to wake its
     /// reader; 0 for any record. May be called at any time.
     pub fn set_buffer_percent(&self, percent: u8) -> Result<()> {
-        set_buffer_percent(&self.shared.instance, percent)
+        set_buffer_percent(&self.shared.target, percent)
             .map_err(|e| border("wake-up level of the ftrace buffers", e))
     }
 
@@ -214,7 +209,7 @@ impl Source for FtraceSource {
         for class in self.book.classes() {
             sink.class(&class)?;
         }
-        let instance = &self.shared.instance;
+        let instance: &TraceArray = &self.shared.target;
         let mut streams: Vec<Box<dyn RecordStream>> = Vec::with_capacity(self.cpus.len());
         for cpu in &self.cpus {
             let failed = |e| border(format!("ftrace buffer of CPU {cpu}"), e);
@@ -238,7 +233,7 @@ impl Source for FtraceSource {
             .started_ns
             .store(self.session_now_ns(), Ordering::Release);
         self.shared
-            .instance
+            .target
             .set_tracing_on(true)
             .map_err(|e| border("ftrace cannot be started", e))
     }
@@ -249,7 +244,7 @@ impl Source for FtraceSource {
 
     fn stop(&mut self) -> Result<()> {
         self.shared
-            .instance
+            .target
             .set_tracing_on(false)
             .map_err(|e| border("ftrace cannot be stopped", e))?;
         self.shared
@@ -282,7 +277,7 @@ fn tracer_records(plan: &FtracePlan) -> &'static [&'static str] {
 }
 
 /// The CPUs to read: those asked for, else those that are online.
-fn choose_cpus(instance: &Instance, wanted: Option<&[u32]>) -> Result<Vec<u32>> {
+fn choose_cpus(instance: &TraceArray, wanted: Option<&[u32]>) -> Result<Vec<u32>> {
     let there = instance
         .buffer_cpus()
         .map_err(|e| border("CPUs of ftrace", e))?;

@@ -73,6 +73,14 @@ impl Caller {
     }
 }
 
+impl Drop for Caller {
+    fn drop(&mut self) {
+        // For tests that end before it is let run.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The process itself.
 #[test]
 #[ignore = "run as a process of its own by the tests"]

@@ -176,10 +176,12 @@ fn larger_sub_buffers_work_the_same() {
     }) else {
         return;
     };
-    assert_eq!(
-        recording.source.info().attributes["ftrace.sub_buffer_size_bytes"],
-        16 << 10
-    );
+    if recording.source.info().attributes["ftrace.sub_buffer_size_bytes"] == 4096 {
+        eprintln!("skipped in part: sub-buffers have a fixed size before Linux 6.8");
+    } else {
+        let size = &recording.source.info().attributes["ftrace.sub_buffer_size_bytes"];
+        assert_eq!(size, 16 << 10);
+    }
     recording.source.start().unwrap();
     follow(&mut recording, caller);
     let (collected, _) = recording.finish();
@@ -292,7 +294,7 @@ fn kinds_that_nobody_chose_get_their_classes_on_the_way() {
         .join(name);
     recording
         .source
-        .instance()
+        .trace_array()
         .set_option("stacktrace", true)
         .unwrap();
     recording.source.start().unwrap();
@@ -576,4 +578,57 @@ fn all_events_together() {
     let began = Instant::now();
     drop(source);
     println!("taken down in {:?}", began.elapsed());
+}
+
+/// Opens a plan that traces functions; `None`, with a word, where the kernel does not allow it.
+fn open_tracer(kind: TracerKind, caller: &Caller) -> Option<Recording> {
+    let tracer = FunctionTracer {
+        kind,
+        filters: vec!["*sys_getppid".to_owned()],
+    };
+    let plan = FtracePlan {
+        tracer: Some(tracer),
+        pids: vec![caller.tid],
+        ..FtracePlan::default()
+    };
+    let source = FtraceSource::open(plan.clone(), SourceId(1), Arc::new(ClassRegistry::new()));
+    if let Err(e) = &source
+        && matches!(
+            e.kind(),
+            kstrace_schema::ErrorKind::PermissionDenied | kstrace_schema::ErrorKind::Unsupported
+        )
+    {
+        eprintln!("skipped: {e:?}");
+        return None;
+    }
+    drop(source);
+    open(plan)
+}
+
+#[test]
+fn function_calls_are_recorded() {
+    let caller = Caller::new(2_000, 0);
+    let Some(mut recording) = open_tracer(TracerKind::Function, &caller) else {
+        return;
+    };
+    recording.source.start().unwrap();
+    follow(&mut recording, caller);
+    let (collected, _) = recording.finish();
+    assert_eq!(collected.count_of("ftrace:function") % 2_000, 0);
+    assert!(collected.count_of("ftrace:function") >= 2_000);
+    assert_eq!(collected.lost(), 0);
+}
+
+#[test]
+fn function_graphs_are_recorded() {
+    let caller = Caller::new(2_000, 0);
+    let Some(mut recording) = open_tracer(TracerKind::FunctionGraph, &caller) else {
+        return;
+    };
+    recording.source.start().unwrap();
+    follow(&mut recording, caller);
+    let (collected, _) = recording.finish();
+    let entries = collected.count_of("ftrace:funcgraph_entry");
+    assert!(entries >= 2_000);
+    assert_eq!(collected.count_of("ftrace:funcgraph_exit"), entries);
 }
