@@ -1,7 +1,11 @@
 //! The command line: one file a subcommand.
 
 mod convert;
+mod doctor;
 mod events;
+mod info;
+mod list;
+mod output;
 mod progress;
 mod record;
 mod report;
@@ -40,6 +44,27 @@ const VERBS: &[Verb] = &[
         },
         run: convert::run,
     },
+    Verb {
+        command: || {
+            info::InfoArgs::augment_args(Command::new("info"))
+                .about("Show what a trace is made of: sources, clocks, classes, loss")
+        },
+        run: info::run,
+    },
+    Verb {
+        command: || {
+            list::ListArgs::augment_args(Command::new("list"))
+                .about("List the events that can be recorded here")
+        },
+        run: list::run,
+    },
+    Verb {
+        command: || {
+            doctor::DoctorArgs::augment_args(Command::new("doctor"))
+                .about("Tell what can be traced here, by whom, and how to allow the rest")
+        },
+        run: doctor::run,
+    },
 ];
 
 fn command() -> Command {
@@ -68,6 +93,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_status(&error))
         }
     }
+}
+
+/// A mistake in the command line: status 2.
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    kstrace_schema::Error::new(kstrace_schema::ErrorKind::InvalidInput, message).into()
 }
 
 /// Whoever read our output has had enough: that is not our failure.

@@ -1,0 +1,140 @@
+//! `kstrace report`: a trace as text or JSON Lines.
+
+use crate::engine::host;
+use crate::report::{
+    Column, CpuList, Filter, Kallsyms, OutputFormat, Report, ReportOptions, TimeBound, read_into,
+};
+use anyhow::{Context, Result};
+use clap::{ArgMatches, Args, FromArgMatches};
+use kstrace_ctf::{TraceReader, TraceState};
+use kstrace_schema::{ErrorKind, Sink};
+use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Show a trace.
+#[derive(Args, Debug)]
+pub(super) struct ReportArgs {
+    /// The trace
+    #[arg(value_name = "IN", default_value = "trace.kst")]
+    input: PathBuf,
+    /// What to show of each record, in this order: time, cpu, comm, tid, pid, event, source, text,
+    /// stack, and names of fields (native or canonical)
+    #[arg(short = 'F', long, value_name = "LIST")]
+    fields: Option<String>,
+    /// Only events whose native or canonical name matches; repeat or separate by commas
+    #[arg(short, long = "event", value_name = "GLOB", value_delimiter = ',')]
+    event: Vec<String>,
+    /// Only these CPUs, as 0-3,8
+    #[arg(short = 'C', long, value_name = "LIST")]
+    cpu: Option<CpuList>,
+    /// Only these threads
+    #[arg(long, value_name = "TID", value_delimiter = ',')]
+    tid: Vec<i32>,
+    /// Only these processes
+    #[arg(short, long, value_name = "PID", value_delimiter = ',')]
+    pid: Vec<i32>,
+    /// Nothing older: seconds of the session clock, or +SECONDS from the first record
+    #[arg(long, value_name = "TIME")]
+    since: Option<TimeBound>,
+    /// Nothing younger: seconds of the session clock, or +SECONDS from the first record
+    #[arg(long, value_name = "TIME")]
+    until: Option<TimeBound>,
+    /// JSON Lines: one object a record
+    #[arg(long)]
+    json: bool,
+    /// Also records that only serve to understand others: mappings, names of tasks
+    #[arg(short = 'A', long)]
+    all: bool,
+    /// Addresses as they are
+    #[arg(long)]
+    no_symbols: bool,
+    /// Only the first N records
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<u64>,
+}
+
+impl ReportArgs {
+    fn options(&self) -> Result<ReportOptions> {
+        Ok(ReportOptions {
+            format: if self.json { OutputFormat::JsonLines } else { OutputFormat::Text },
+            columns: self.fields.as_deref().map(Column::list).transpose()?,
+            filter: Filter {
+                events: self.event.clone(),
+                cpus: self.cpu.clone(),
+                tids: self.tid.clone(),
+                pids: self.pid.clone(),
+                since: self.since,
+                until: self.until,
+                bookkeeping: self.all,
+            },
+            symbols: !self.no_symbols,
+            limit: self.limit,
+        })
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the input cannot be read at all, or the output not be written. An input
+/// damaged half-way is shown up to there, and the status is 1.
+pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let args = ReportArgs::from_arg_matches(matches)?;
+    let options = args.options()?;
+    let shown = args.input.display();
+    let mut reader =
+        TraceReader::open(&args.input).with_context(|| format!("cannot read {shown}"))?;
+
+    let same_boot = reader.session().clock.boot_id == host::boot_id();
+    let kernel = if same_boot { Kallsyms::of_running_kernel() } else { Kallsyms::default() };
+    if !same_boot && options.symbols && has_stacks(&reader) {
+        eprintln!("kstrace: {shown} is of another boot: kernel addresses stay unresolved");
+    }
+    // Standard output of Rust writes line by line; the report has a buffer of its own.
+    let mut report = Report::new(Unbuffered::new()?, options, kernel);
+    report.session(reader.session())?;
+    let outcome = match read_into(&mut reader, &mut report) {
+        Err(e) if e.kind() == ErrorKind::ReceiverGone => return Ok(ExitCode::SUCCESS),
+        outcome => outcome.with_context(|| format!("cannot report {shown}"))?,
+    };
+    let damaged = !outcome.damage.is_empty();
+    for damage in outcome.damage {
+        eprintln!("kstrace: {:#}", anyhow::Error::new(damage));
+    }
+    if report.lost() > 0 {
+        let (n, s) = (report.lost(), if report.lost() == 1 { "" } else { "s" });
+        eprintln!("kstrace: {n} event{s} lost, see kstrace info {shown}");
+    }
+    if reader.state() == TraceState::Recording && stdout().is_terminal() {
+        eprintln!("kstrace: {shown} is being recorded, or its recorder was killed");
+    }
+    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn has_stacks(reader: &TraceReader) -> bool {
+    reader.classes().iter().any(|c| {
+        c.payload.member_with_role(kstrace_schema::Role::Callchain).is_some()
+            || c.name == "ftrace:kernel_stack"
+    })
+}
+
+/// Standard output as a file.
+struct Unbuffered(std::fs::File);
+
+impl Unbuffered {
+    fn new() -> std::io::Result<Self> {
+        use std::os::fd::AsFd;
+        Ok(Unbuffered(stdout().as_fd().try_clone_to_owned()?.into()))
+    }
+}
+
+impl std::io::Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
