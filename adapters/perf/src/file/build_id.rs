@@ -93,11 +93,23 @@ impl MappedFiles {
             return;
         };
         let mode = header.misc & raw::MISC_CPUMODE_MASK;
-        if mode == uapi::PERF_RECORD_MISC_KERNEL && name.starts_with(KERNEL) {
-            // The name has the symbol that the addresses are relative to behind it.
-            self.insert(KERNEL, mode, Known::Name);
+        if mode == uapi::PERF_RECORD_MISC_KERNEL {
+            self.note_kernel_map(name);
         } else if !name.is_empty() {
             self.insert(name, mode, Known::Name);
+        }
+    }
+
+    /// Takes note of the kernel or one of its modules.
+    pub(super) fn note_kernel_map(&mut self, name: &[u8]) {
+        // The kernel's name has the symbol that the addresses are relative to behind it.
+        let name = if name.starts_with(KERNEL) {
+            KERNEL
+        } else {
+            name
+        };
+        if !name.is_empty() {
+            self.insert(name, uapi::PERF_RECORD_MISC_KERNEL, Known::Name);
         }
     }
 

@@ -214,7 +214,7 @@ mod tests {
             sample_type: uapi::PERF_SAMPLE_TIME,
             ..Attr::new(1, 0)
         };
-        let a = table.add_recorded(SourceId(1), "a", attr.clone(), &[7, 8]);
+        let a = table.add_recorded(SourceId(1), "a", attr, &[7, 8]);
         let b = table.add_recorded(SourceId(2), "b", attr, &[8, 9]);
         assert_eq!(table.get(a).ids, [7, 8]);
         let entry = table.by_recorded_id(SourceId(2), 8).unwrap();

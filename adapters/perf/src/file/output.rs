@@ -31,7 +31,9 @@ pub(super) struct Output {
     /// For messages.
     name: String,
     pending: Option<Pending>,
+    /// Of fixed length; `used` bytes at its start wait to be written.
     buffer: Vec<u8>,
+    used: usize,
     /// Bytes that the target has taken.
     flushed_bytes: u64,
 }
@@ -53,7 +55,8 @@ impl Output {
             target: Box::new(target),
             name: name.to_owned(),
             pending: None,
-            buffer: Vec::with_capacity(BUFFER_BYTES + MAX_PIECE_BYTES),
+            buffer: vec![0; BUFFER_BYTES + MAX_PIECE_BYTES],
+            used: 0,
             flushed_bytes: 0,
         }
     }
@@ -103,13 +106,13 @@ impl Output {
 
     /// Bytes pushed so far, which is the offset of the next one.
     pub(super) fn position(&self) -> u64 {
-        self.flushed_bytes + self.buffer.len() as u64
+        self.flushed_bytes + self.used as u64
     }
 
     /// Makes room for a piece of at most [`MAX_PIECE_BYTES`], to be pushed in any number of parts.
     #[inline]
     pub(super) fn reserve(&mut self) -> Result<()> {
-        if self.buffer.len() >= BUFFER_BYTES {
+        if self.used >= BUFFER_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -118,16 +121,20 @@ impl Output {
     /// Appends bytes within what was reserved.
     #[inline]
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.place(bytes.len()).copy_from_slice(bytes);
     }
 
-    /// Appends at most 8 zeros.
+    /// Appends so many bytes within what was reserved, to be filled in; what
+    /// stands in them is old.
     #[inline]
-    pub(super) fn push_zeros(&mut self, count: usize) {
-        let end = self.buffer.len() + count;
-        // Cheaper than a fill of unknown length, which would be a call.
-        self.buffer.extend_from_slice(&[0; 8]);
-        self.buffer.truncate(end);
+    pub(super) fn place(&mut self, size_bytes: usize) -> &mut [u8] {
+        let (start, end) = (self.used, self.used + size_bytes);
+        if end > self.buffer.len() {
+            // Never after `reserve`; a larger buffer is better than a panic.
+            self.buffer.resize(end, 0);
+        }
+        self.used = end;
+        &mut self.buffer[start..end]
     }
 
     /// Appends bytes of any length.
@@ -142,20 +149,18 @@ impl Output {
     #[cold]
     fn flush(&mut self) -> Result<()> {
         self.target
-            .write_all(&self.buffer)
+            .write_all(&self.buffer[..self.used])
             .map_err(|e| failed(&self.name, e))?;
-        self.flushed_bytes += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.flushed_bytes += self.used as u64;
+        self.used = 0;
         Ok(())
     }
 
     /// Writes what is left and the header at the file's start, and gives the file its name.
     pub(super) fn complete(&mut self, header: &[u8]) -> Result<()> {
+        self.flush()?;
         let name = &self.name;
         let fail = |e| failed(name, e);
-        self.target.write_all(&self.buffer).map_err(fail)?;
-        self.flushed_bytes += self.buffer.len() as u64;
-        self.buffer.clear();
         self.target.seek(SeekFrom::Start(0)).map_err(fail)?;
         self.target.write_all(header).map_err(fail)?;
         self.target.flush().map_err(fail)?;

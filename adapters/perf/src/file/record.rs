@@ -5,6 +5,7 @@ use super::raw;
 use super::task::Comm;
 use super::trailer::Trailer;
 use crate::layout::SampleIdShape;
+use crate::synth::kernel;
 use crate::uapi;
 use zerocopy::IntoBytes;
 
@@ -17,7 +18,7 @@ pub(super) struct Origin {
 
 impl Origin {
     fn header(&self, r#type: u32, misc: u16, body_bytes: usize) -> raw::PerfEventHeader {
-        // The records made here take less than 100 bytes.
+        // The records made here are a path long at most.
         let size = (body_bytes + self.shape.size_bytes()) as u16;
         raw::PerfEventHeader { r#type, misc, size }
     }
@@ -69,4 +70,58 @@ pub(super) fn push_finished_round(output: &mut Output) {
         size: uapi::HEADER_BYTES as u16,
     };
     output.push(header.as_bytes());
+}
+
+/// The kernel or a module of it, in memory.
+#[derive(Debug)]
+pub(super) struct KernelMap {
+    /// Path, `[name]`, or the kernel's name with the symbol that `file_offset` is of.
+    pub(super) name: Vec<u8>,
+    pub(super) start: u64,
+    pub(super) size_bytes: u64,
+    pub(super) file_offset: u64,
+}
+
+impl KernelMap {
+    /// The kernel that runs here and its modules; nothing where the addresses are hidden.
+    pub(super) fn of_this_machine() -> Vec<Self> {
+        let Some((start, size_bytes)) = kernel::text_range() else {
+            return Vec::new();
+        };
+        let name = kernel::KERNEL_NAME.to_vec();
+        let text = KernelMap {
+            name,
+            start,
+            size_bytes,
+            file_offset: start,
+        };
+        let modules = kernel::modules().into_iter();
+        let modules = modules.map(|(path, start, size_bytes)| KernelMap {
+            name: path.into_bytes(),
+            start,
+            size_bytes,
+            file_offset: 0,
+        });
+        std::iter::once(text).chain(modules).collect()
+    }
+}
+
+/// `PERF_RECORD_MMAP` of kernel memory.
+pub(super) fn push_kernel_map(output: &mut Output, origin: &Origin, map: &KernelMap) {
+    const MAX_NAME_BYTES: usize = 4096;
+    let name = &map.name[..map.name.len().min(MAX_NAME_BYTES)];
+    let room = (name.len() + 1).next_multiple_of(8);
+    let body_bytes = uapi::HEADER_BYTES + 32 + room;
+    let header = origin.header(
+        uapi::PERF_RECORD_MMAP,
+        uapi::PERF_RECORD_MISC_KERNEL,
+        body_bytes,
+    );
+    output.push(header.as_bytes());
+    output.push(&origin.trailer.pid.to_ne_bytes());
+    output.push(&origin.trailer.tid.to_ne_bytes());
+    output.push([map.start, map.size_bytes, map.file_offset].as_bytes());
+    output.push(name);
+    output.place(room - name.len()).fill(0);
+    origin.trailer.push(origin.shape, output);
 }

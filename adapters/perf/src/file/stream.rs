@@ -5,7 +5,7 @@ use super::evsel::{EvselIndex, EvselTable};
 use super::mapping::{CommField, SamplePlan, SidebandPlan, TaskHook, TracepointPlan};
 use super::output::Output;
 use super::raw::{PerfEventHeader, TracepointSample};
-use super::record::{self, Origin};
+use super::record::{self, KernelMap, Origin};
 use super::report::ConversionReport;
 use super::task::{self, Comm, TaskTable};
 use super::timeline::Timeline;
@@ -45,8 +45,12 @@ pub(super) struct Stream {
     pub(super) tasks: TaskTable,
     pub(super) files: MappedFiles,
     pub(super) formats: TracingData,
-    /// Names to be told before the first record.
-    names_at_start: Vec<(u32, Comm)>,
+    /// Names to be told before the next record.
+    untold_names: Vec<(u32, Comm)>,
+    /// Where the kernel and its modules lie, to be told before the next record.
+    untold_maps: Vec<KernelMap>,
+    /// There is something to be told.
+    untold: bool,
     timeline: Timeline,
     added: u64,
     too_long: u64,
@@ -62,7 +66,9 @@ impl Stream {
             tasks: TaskTable::default(),
             files: MappedFiles::default(),
             formats: TracingData::default(),
-            names_at_start: Vec::new(),
+            untold_names: Vec::new(),
+            untold_maps: Vec::new(),
+            untold: false,
             timeline: Timeline::new(round_records),
             added: 0,
             too_long: 0,
@@ -103,8 +109,15 @@ impl Stream {
     pub(super) fn name_at_start(&mut self, tid: u32, comm: &[u8]) {
         let comm = task::comm_of(comm);
         if self.tasks.set_comm(tid, comm) {
-            self.names_at_start.push((tid, comm));
+            self.untold_names.push((tid, comm));
+            self.untold = true;
         }
+    }
+
+    /// Where the kernel of this machine lies, so that perf can name its functions.
+    pub(super) fn kernel_maps(&mut self, maps: Vec<KernelMap>) {
+        self.untold |= !maps.is_empty();
+        self.untold_maps = maps;
     }
 
     /// Ends the round of records that perf sorts together.
@@ -119,8 +132,8 @@ impl Stream {
     /// Makes room and keeps the time line for a record to be written.
     #[inline]
     fn begin(&mut self, time_ns: u64) -> Result<()> {
-        if !self.names_at_start.is_empty() {
-            self.tell_names_at_start(time_ns)?;
+        if self.untold {
+            self.tell(time_ns)?;
         }
         if self.timeline.round_is_full() {
             self.end_round()?;
@@ -130,8 +143,16 @@ impl Stream {
     }
 
     #[cold]
-    fn tell_names_at_start(&mut self, time_ns: u64) -> Result<()> {
-        for (tid, comm) in std::mem::take(&mut self.names_at_start) {
+    fn tell(&mut self, time_ns: u64) -> Result<()> {
+        self.untold = false;
+        for map in std::mem::take(&mut self.untold_maps) {
+            let origin = self.added_origin(u32::MAX, 0, time_ns, Cpu(0));
+            self.output.reserve()?;
+            record::push_kernel_map(&mut self.output, &origin, &map);
+            self.files.note_kernel_map(&map.name);
+            self.added += 1;
+        }
+        for (tid, comm) in std::mem::take(&mut self.untold_names) {
             self.tell_name(tid, comm, false, time_ns, Cpu(0))?;
         }
         Ok(())
@@ -180,18 +201,19 @@ impl Stream {
             res: 0,
             period: 1,
         };
-        let output = &mut self.output;
-        output.push(sample.as_bytes());
+        let place = self.output.place(usize::from(size));
+        // The padding at the end first; the payload then covers what is not padding.
+        let (_, end) = place.split_at_mut(usize::from(size) - 8);
+        end.fill(0);
+        let (head, raw) = place.split_at_mut(SAMPLE_BYTES);
+        head.copy_from_slice(sample.as_bytes());
+        let (raw_size, raw) = raw.split_at_mut(RAW_SIZE_BYTES);
         // Less than 64 KiB.
-        output.push(&(raw_bytes as u32).to_ne_bytes());
-        match (plan.common_type, payload.get(2..)) {
-            (Some(id), Some(rest)) => {
-                output.push(&id.to_ne_bytes());
-                output.push(rest);
-            }
-            _ => output.push(payload),
+        raw_size.copy_from_slice(&(raw_bytes as u32).to_ne_bytes());
+        raw[..payload.len()].copy_from_slice(payload);
+        if let (Some(id), Some(field)) = (plan.common_type, raw.get_mut(..2)) {
+            field.copy_from_slice(&id.to_ne_bytes());
         }
-        output.push_zeros(raw_bytes - payload.len());
         Ok(())
     }
 
@@ -423,10 +445,24 @@ impl Stream {
         for hook in &plan.hooks {
             match *hook {
                 TaskHook::Name { tid, comm } => {
-                    if let (Some(tid), Some(comm)) = (u32_at(payload, tid), comm_at(payload, comm))
-                        && self.tasks.set_comm(tid, comm)
+                    let Some(tid) = u32_at(payload, tid) else {
+                        continue;
+                    };
+                    let Some(bytes) = bytes_at(payload, comm) else {
+                        continue;
+                    };
+                    let whole: Result<Comm, _> = bytes.try_into();
+                    if let Ok(whole) = whole
+                        && self.tasks.has_seen(tid, &whole)
                     {
+                        continue;
+                    }
+                    let comm = task::comm_of(bytes);
+                    if self.tasks.set_comm(tid, comm) {
                         self.tell_name(tid, comm, false, time_ns, record.cpu)?;
+                    }
+                    if let Ok(whole) = whole {
+                        self.tasks.note_seen(tid, whole);
                     }
                 }
                 TaskHook::Exec { tid, path } => {

@@ -15,6 +15,8 @@ struct Task {
     /// fork, which does not, is still to come.
     fork_told: bool,
     comm: Comm,
+    /// The bytes that a record last had for the name: most have the same again.
+    seen: Comm,
 }
 
 /// Tasks by tid, in pages of 1024: a lookup is two loads, and all 4 Mi tids that
@@ -60,15 +62,29 @@ impl TaskTable {
         }
     }
 
-    /// Notes a name. True if it is news, and to be told to the reader of the file.
+    /// Whether a record had these very bytes for the name before.
     #[inline]
+    pub(super) fn has_seen(&self, tid: u32, bytes: &Comm) -> bool {
+        // The idle tasks share tid 0; their names are no news.
+        tid == 0 || self.get(tid).is_some_and(|task| task.seen == *bytes)
+    }
+
+    /// Notes that a record had these bytes.
+    pub(super) fn note_seen(&mut self, tid: u32, bytes: Comm) {
+        if let Some(task) = self.get_mut(tid) {
+            task.seen = bytes;
+        }
+    }
+
+    /// Notes a name. True if it is news, and to be told to the reader of the file.
     pub(super) fn set_comm(&mut self, tid: u32, comm: Comm) -> bool {
-        // The idle tasks share tid 0, and perf names it itself.
+        // perf names the idle tasks itself.
         if tid == 0 || comm[0] == 0 || self.get(tid).is_some_and(|task| task.comm == comm) {
             return false;
         }
         self.get_mut(tid).is_some_and(|task| {
             task.comm = comm;
+            task.seen = comm;
             true
         })
     }

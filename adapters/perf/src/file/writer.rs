@@ -4,6 +4,7 @@ use super::features::{self, Features};
 use super::mapping::{Mapper, Plan};
 use super::output::Output;
 use super::raw::{self, PerfFileHeader, PerfFileSection, feature};
+use super::record::KernelMap;
 use super::report::ConversionReport;
 use super::stream::{Refused, Stream};
 use crate::uapi::flag;
@@ -50,6 +51,7 @@ pub struct PerfDataSink {
     classes: Vec<ClassAccount>,
     mapper: Mapper,
     first_pair: Option<ClockPair>,
+    kernel_told: bool,
     state: State,
 }
 
@@ -99,6 +101,7 @@ impl PerfDataSink {
             classes: Vec::new(),
             mapper: Mapper::default(),
             first_pair: None,
+            kernel_told: false,
             state: State::Writing,
         })
     }
@@ -221,6 +224,21 @@ impl PerfDataSink {
         features
     }
 
+    /// ftrace's own events have addresses of functions. Where no perf source tells
+    /// of the kernel's place in memory, and it is this kernel, we do.
+    fn note_class(&mut self, class: &EventRecordClass) {
+        let of_ftrace = class.namespace == namespace::FTRACE && class.name.starts_with("ftrace:");
+        if self.kernel_told || !of_ftrace {
+            return;
+        }
+        let Some(session) = &self.session else { return };
+        let has_perf = session.sources.iter().any(|s| s.kind == namespace::PERF);
+        if !has_perf && is_this_boot(&session.clock.boot_id) {
+            self.stream.kernel_maps(KernelMap::of_this_machine());
+        }
+        self.kernel_told = true;
+    }
+
     /// Takes over what a tracefs source says about its texts.
     fn note_source(&mut self, source: &SourceInfo) {
         let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
@@ -285,6 +303,7 @@ impl Sink for PerfDataSink {
 
     fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {
         self.check_writing()?;
+        self.note_class(class);
         let index = usize::from(class.id.0);
         while self.classes.len() <= index {
             let name = format!("class {} that was not announced", self.classes.len());

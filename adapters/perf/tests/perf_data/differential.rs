@@ -1,13 +1,12 @@
 //! A file that perf recorded, taken apart and written anew: perf must see the same.
 
-use super::kit::{Export, PERF, Scratch, format, perf};
+use super::kit::{Export, PERF, Scratch, format, perf, perf_record};
 use kstrace_perf::attr::Attr;
 use kstrace_perf::layout::SampleIdShape;
 use kstrace_perf::uapi::{self, flag};
 use kstrace_schema::{EventRecordClass, NativeDescription, StructureClass, namespace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 /// What a perf.data holds, read by the format's letter.
@@ -120,37 +119,16 @@ fn write_anew(recorded: &Recorded, names: &[&str]) -> Export {
 fn perf_sees_the_same_in_the_file_it_wrote_and_in_ours() {
     let scratch = Scratch::new();
     let path = scratch.path("theirs.data");
-    let status = Command::new("perf")
-        .args([
-            "record",
-            "-q",
-            "-k",
-            "mono",
-            "-g",
-            "--sample-cpu",
-            "-m",
-            "512",
-        ])
-        .args([
-            "-e",
-            "raw_syscalls:sys_enter",
-            "-e",
-            "sched:sched_process_exec",
-            "-e",
-            "cpu-clock",
-        ])
-        .args(["--switch-events", "--namespaces", "-o"])
-        .arg(&path)
-        .args([
-            "--",
-            "sh",
-            "-c",
-            "for i in 1 2 3 4 5 6 7 8; do /bin/true; done; cat /proc/version",
-        ])
-        .stdout(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let script = "for i in 1 2 3 4 5 6 7 8; do /bin/true; done; cat /proc/version";
+    let events = [
+        "raw_syscalls:sys_enter",
+        "sched:sched_process_exec",
+        "cpu-clock",
+    ];
+    let mut args = vec!["-k", "mono", "-g", "--sample-cpu", "-m", "512"];
+    args.extend(["--switch-events", "--namespaces"]);
+    args.extend(events.iter().flat_map(|event| ["-e", event]));
+    perf_record(&args, &path, &["sh", "-c", script]);
     let recorded = read(&path);
     assert!(
         recorded

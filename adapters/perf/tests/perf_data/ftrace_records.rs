@@ -170,6 +170,36 @@ fn ftraces_own_events_are_events_of_the_system_ftrace() {
 }
 
 #[test]
+fn functions_are_named_where_the_kernel_is_this_one() {
+    let mut session = session();
+    session.sources.retain(|s| s.kind != namespace::PERF);
+    let mut export = Export::with(session, PerfDataOptions::default());
+    let function = export.ftrace("ftrace:function");
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let address = |name: &str| {
+        let line = symbols
+            .lines()
+            .find(|l| l.ends_with(&format!(" {name}")))
+            .unwrap();
+        u64::from_str_radix(line.split(' ').next().unwrap(), 16)
+            .unwrap()
+            .to_ne_bytes()
+    };
+    let (callee, caller) = (address("vfs_read"), address("ksys_read"));
+    export.write(
+        &function.class,
+        100,
+        0,
+        &function.entry(7, &[&callee, &caller]),
+    );
+    export.finish();
+    let lines = script("event,trace", &export.path);
+    assert_eq!(lines, ["ftrace:function: vfs_read <-- ksys_read"]);
+    let report = perf(&["report", "--stdio", "-s", "sym"], &export.path);
+    assert!(report.contains("[k] vfs_read"), "{report}");
+}
+
+#[test]
 fn loss_is_told_where_and_when_it_happened() {
     let mut export = Export::new();
     let enter = export.ftrace("raw_syscalls:sys_enter");

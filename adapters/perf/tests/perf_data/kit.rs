@@ -64,6 +64,25 @@ pub(crate) fn perf(args: &[&str], file: &Path) -> String {
     text
 }
 
+/// Records with the real perf. Panics with what it says if it fails.
+pub(crate) fn perf_record(args: &[&str], file: &Path, workload: &[&str]) {
+    let output = Command::new("perf")
+        .args(["record", "-q"])
+        .args(args)
+        .arg("-o")
+        .arg(file)
+        .arg("--")
+        .args(workload)
+        .output()
+        .expect("perf is needed as judge");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "perf record {args:?}: {}: {errors}",
+        output.status
+    );
+}
+
 /// Lines of `perf script` with single spaces.
 pub(crate) fn script(fields: &str, file: &Path) -> Vec<String> {
     let text = perf(&["script", "--ns", "-F", fields], file);

@@ -1,6 +1,6 @@
 //! The live source straight into a file.
 
-use super::kit::{Export, PERF, Scratch, perf, script};
+use super::kit::{Export, PERF, Scratch, perf, perf_record, script};
 use crate::live::collect::{Child, pids_plan, request};
 use crate::live::tracepoints::getppids;
 use kstrace_perf::{EventRequest, PerfPlan, PerfSource, Target};
@@ -102,6 +102,7 @@ fn stacks_and_names_are_resolved_system_wide() {
     let events = vec![with_stack("cpu-clock"), request("sched:sched_switch")];
     let mut plan = PerfPlan::new(Target::System, events);
     plan.exclude_own = false;
+    plan.mmap_size_bytes_per_cpu = 16 << 20;
     let mut live = Live::started(plan);
     let mut child = Command::new("/bin/sh")
         .args([
@@ -117,10 +118,8 @@ fn stacks_and_names_are_resolved_system_wide() {
     }
     let (export, written) = live.finish();
     let report = export.sink.report();
-    assert_eq!(
-        (report.kept, report.not_held_total(), report.lost),
-        (written, 0, 0)
-    );
+    // Whether the kernel loses some is up to the machine's other load.
+    assert_eq!((report.kept, report.not_held_total()), (written, 0));
     let with_stack = "sw:comm,pid,tid,cpu,time,event,ip,sym,dso";
     let without = "trace:comm,pid,tid,cpu,time,event,trace";
     let text = perf(
@@ -169,13 +168,7 @@ fn stacks_and_names_are_resolved_system_wide() {
 fn our_recording_of_a_program_shows_what_perfs_shows() {
     let scratch = Scratch::new();
     let path = scratch.path("theirs.data");
-    let status = Command::new("perf")
-        .args(["record", "-q", "-e", "raw_syscalls:sys_enter", "-o"])
-        .arg(&path)
-        .args(["--", "/bin/true"])
-        .status()
-        .unwrap();
-    assert!(status.success());
+    perf_record(&["-e", "raw_syscalls:sys_enter"], &path, &["/bin/true"]);
 
     let mut child = Command::new("/bin/sh")
         .args(["-c", "read line; exec /bin/true"])

@@ -4,9 +4,7 @@ use super::kit::{Export, PERF, comm, perf, script};
 use kstrace_perf::attr::Attr;
 use kstrace_perf::layout::SampleIdShape;
 use kstrace_perf::uapi::{self, flag};
-use kstrace_schema::{
-    EventRecordClass, NativeDescription, Sink, SourceId, StructureClass, namespace,
-};
+use kstrace_schema::{EventRecordClass, NativeDescription, SourceId, StructureClass, namespace};
 use std::sync::Arc;
 
 const PLAIN: u64 = uapi::PERF_SAMPLE_IP
