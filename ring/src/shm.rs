@@ -4,8 +4,8 @@
 //!
 //! - Nobody makes a reference to plain memory that anyone else writes. Words
 //!   are touched through atomics only. Bytes are copied in and out with relaxed
-//!   atomic words, or with one string instruction, which the compiler knows
-//!   nothing of; a copy that a writer crossed holds garbage but is not undefined
+//!   atomic words, or with instructions that the compiler knows nothing of
+//!   ([`opaque`]); a copy that a writer crossed holds garbage but is not undefined
 //!   behaviour, and the protocol throws it away.
 //! - Bytes are written through a [`ByteRegion`] alone. Regions of a mapping are
 //!   disjoint and cannot be had twice, and the file is sealed against other
@@ -32,10 +32,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 compile_error!("kstrace-ring needs 64-bit atomics and addresses");
 
 const SIZE_SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
-
-/// Above this many bytes a string instruction beats a loop of words.
-#[cfg(target_arch = "x86_64")]
-const STRING_COPY_BYTES: usize = 512;
 
 /// What a mapping of ours may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -502,27 +498,51 @@ unsafe fn load_word(from: *const u8) -> u64 {
 #[inline(always)]
 unsafe fn copy_to_shared(from: &[u8], to: *mut u8) {
     let (words, tail) = from.as_chunks::<8>();
-    let mut at = to;
-    #[cfg(target_arch = "x86_64")]
-    if from.len() > STRING_COPY_BYTES {
-        let whole = from.len() - tail.len();
-        // SAFETY: source and target are valid for that many bytes and do not overlap.
-        unsafe { string_copy(from.as_ptr(), to, whole) };
-        // SAFETY: within the target.
-        at = unsafe { to.add(whole) };
-    } else {
-        // SAFETY: as the caller promises, for every whole word.
-        at = unsafe { store_words(words, at) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        // SAFETY: as the caller promises, for every whole word.
-        at = unsafe { store_words(words, at) };
-    }
+    // SAFETY: as the caller promises, for every whole word.
+    let at = unsafe { copy_words_to_shared(words, to) };
     if !tail.is_empty() {
         // SAFETY: the last word of the padded target.
         unsafe { store_word(at, last_word(from, tail)) };
     }
+}
+
+/// Copies whole words and says where they end.
+///
+/// # Safety
+///
+/// `to` must be 8-aligned and valid for writes of that many words.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn copy_words_to_shared(words: &[[u8; 8]], to: *mut u8) -> *mut u8 {
+    if words.len() > opaque::FEW_WORDS {
+        let bytes = words.len() * 8;
+        // SAFETY: source and target are valid for that many bytes and do not overlap.
+        unsafe { opaque::copy(words.as_ptr().cast(), to, bytes) };
+        // SAFETY: the end of the target.
+        return unsafe { to.add(bytes) };
+    }
+    let (pairs, last) = words.as_chunks::<2>();
+    let mut at = to;
+    for pair in pairs {
+        // SAFETY: sixteen bytes of source and target.
+        unsafe { opaque::copy_16(pair.as_ptr().cast(), at) };
+        // SAFETY: at most the end of the target.
+        at = unsafe { at.add(16) };
+    }
+    // SAFETY: as the caller promises, for the word that is left.
+    unsafe { store_words(last, at) }
+}
+
+/// Copies whole words and says where they end.
+///
+/// # Safety
+///
+/// `to` must be 8-aligned and valid for writes of that many words.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+unsafe fn copy_words_to_shared(words: &[[u8; 8]], to: *mut u8) -> *mut u8 {
+    // SAFETY: as the caller promises.
+    unsafe { store_words(words, to) }
 }
 
 /// # Safety
@@ -553,32 +573,70 @@ fn last_word(all: &[u8], tail: &[u8]) -> u64 {
             word << shift
         };
     }
-    let mut bytes = [0u8; 8];
-    for (to, from) in bytes.iter_mut().zip(tail) {
-        *to = *from;
-    }
-    u64::from_ne_bytes(bytes)
+    short_word(tail)
 }
 
-/// `rep movsb`: as fast as memcpy for long copies, and no access that the
-/// compiler reasons about, so that racing with another process is no more than
-/// a race of the hardware.
-///
-/// # Safety
-///
-/// `from` must be valid for reads and `to` for writes of `bytes` bytes; they must not overlap.
+#[cold]
+fn short_word(bytes: &[u8]) -> u64 {
+    let mut word = [0u8; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+/// Copies by instructions that the compiler knows nothing of, so that racing with
+/// another process is no more than a race of the hardware.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn string_copy(from: *const u8, to: *mut u8, bytes: usize) {
-    // SAFETY: as the caller promises; the ABI keeps the direction flag clear.
-    unsafe {
-        std::arch::asm!(
-            "rep movsb",
-            inout("rcx") bytes => _,
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            options(nostack, preserves_flags)
-        );
+mod opaque {
+    use std::arch::asm;
+
+    /// Up to so many words are copied in place.
+    pub(super) const FEW_WORDS: usize = 32;
+    const LINE_BYTES: usize = 64;
+
+    /// # Safety
+    ///
+    /// `from` must be valid for reads and `to` for writes of 16 bytes; they must not overlap.
+    #[inline(always)]
+    pub(super) unsafe fn copy_16(from: *const u8, to: *mut u8) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            asm!(
+                "movups {t}, [{from}]",
+                "movups [{to}], {t}",
+                from = in(reg) from,
+                to = in(reg) to,
+                t = out(xmm_reg) _,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    /// As fast as memcpy for long copies.
+    ///
+    /// # Safety
+    ///
+    /// `from` must be valid for reads and `to` for writes of `bytes` bytes; they must not overlap.
+    pub(super) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
+        let (mut from, mut to, mut left) = (from, to, bytes);
+        if bytes >= 2 * LINE_BYTES {
+            // The string instruction is fast only if its target begins with a cache line.
+            for at in (0..LINE_BYTES).step_by(16) {
+                // SAFETY: within the first line's worth of both.
+                unsafe { copy_16(from.wrapping_add(at), to.wrapping_add(at)) };
+            }
+            let head = LINE_BYTES - to as usize % LINE_BYTES;
+            (from, to, left) = (from.wrapping_add(head), to.wrapping_add(head), bytes - head);
+        }
+        // SAFETY: what is left of the caller's bytes; the ABI keeps the direction flag clear.
+        unsafe {
+            asm!(
+                "rep movsb",
+                inout("rcx") left => _,
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                options(nostack, preserves_flags)
+            );
+        }
     }
 }
 
@@ -592,7 +650,7 @@ unsafe fn copy_from_shared(from: *const u8, to: *mut u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as the caller promises.
     unsafe {
-        string_copy(from, to, bytes);
+        opaque::copy(from, to, bytes);
     }
     #[cfg(not(target_arch = "x86_64"))]
     {

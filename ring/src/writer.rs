@@ -290,6 +290,16 @@ impl LaneWriter {
         self.shared.lock().wake_at_watermark(self.packet);
     }
 
+    /// Begins the lane with a packet without records that states `time` and no
+    /// loss: readers that take losses from the difference of two packets then
+    /// know those before the first record too. Nothing once the lane has a packet.
+    pub fn begin(&mut self, time: SessionTime) {
+        if self.packet == 0 && !self.open && !self.finished && self.open_packet(time.as_ns()) {
+            self.last_ns = self.last_ns.max(time.as_ns());
+            self.close_packet();
+        }
+    }
+
     /// The position after the last record.
     #[inline]
     fn position(&self) -> u64 {
