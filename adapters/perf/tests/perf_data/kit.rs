@@ -67,7 +67,8 @@ pub(crate) fn perf(args: &[&str], file: &Path) -> String {
 /// Records with the real perf. Panics with what it says if it fails.
 pub(crate) fn perf_record(args: &[&str], file: &Path, workload: &[&str]) {
     let output = Command::new("perf")
-        .args(["record", "-q"])
+        // Without its cache of build ids, which two at a time can spoil for each other.
+        .args(["record", "-q", "-N"])
         .args(args)
         .arg("-o")
         .arg(file)
