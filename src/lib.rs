@@ -1,4 +1,6 @@
 //! kstrace: one timeline for perf, ftrace and LTTng.
 pub mod cli;
+pub mod control;
+pub mod daemon;
 pub mod engine;
 pub mod report;

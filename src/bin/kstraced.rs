@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The daemon `kstraced`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kstrace::daemon::main()
+}

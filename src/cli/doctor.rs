@@ -32,12 +32,21 @@ pub(super) struct DoctorArgs {
 /// Those of writing.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = DoctorArgs::from_arg_matches(matches)?;
-    let findings: Vec<Finding> =
-        [kernel::examine(), perf::examine(), tracefs::examine(), lttng::examine(), daemon::examine()]
-            .into_iter()
-            .flatten()
-            .collect();
-    let text = if args.json { as_json(&findings)? } else { as_text(&findings) };
+    let findings: Vec<Finding> = [
+        kernel::examine(),
+        perf::examine(),
+        tracefs::examine(),
+        lttng::examine(),
+        daemon::examine(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let text = if args.json {
+        as_json(&findings)?
+    } else {
+        as_text(&findings)
+    };
     super::output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -59,7 +68,10 @@ fn as_text(findings: &[Finding]) -> String {
     let denied = findings.iter().filter(|f| f.state == State::Denied).count();
     let _ = match denied {
         0 => writeln!(out, "\nNothing is denied to you here."),
-        n => writeln!(out, "\n{n} denied; the lines with -> say what would change that."),
+        n => writeln!(
+            out,
+            "\n{n} denied; the lines with -> say what would change that."
+        ),
     };
     out
 }

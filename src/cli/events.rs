@@ -1,7 +1,7 @@
 //! `-e` and `--filter`, which belong together by their order.
 
 use crate::engine::request::EventRequest;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::ArgMatches;
 
 /// Pairs every `--filter` with the `-e` before it.
@@ -24,7 +24,9 @@ pub(super) fn event_requests(matches: &ArgMatches) -> Result<Vec<EventRequest>> 
             last = more.len();
             requests.extend(more);
         } else if last == 0 {
-            bail!("--filter '{value}' comes before any -e: a filter belongs to the event before it");
+            return Err(super::usage(format!(
+                "--filter '{value}' comes before any -e: a filter belongs to the event before it"
+            )));
         } else {
             let from = requests.len() - last;
             for request in &mut requests[from..] {

@@ -48,13 +48,21 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         damage = outcome.damage;
     }
     let facts = Facts::of(&reader, counts, count_all);
-    let text = if args.json { facts.json(&reader)? } else { facts.text(&reader, args.verbose) };
+    let text = if args.json {
+        facts.json(&reader)?
+    } else {
+        facts.text(&reader, args.verbose)
+    };
     super::output::print(&text)?;
     let damaged = !damage.is_empty();
     for error in damage {
         eprintln!("kstrace: {:#}", anyhow::Error::new(error));
     }
-    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if damaged {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Counts what is in the trace.
@@ -117,9 +125,20 @@ struct Facts {
 
 impl Facts {
     fn of(reader: &TraceReader, mut counts: Counts, counted: bool) -> Self {
-        let on_disk = reader.files().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
+        let on_disk = reader
+            .files()
+            .filter_map(|f| f.metadata().ok())
+            .map(|m| m.len())
+            .sum();
         match reader.accounts() {
-            Some(Accounts { accounts, losses, clock_pairs, records, packets, bytes }) => Facts {
+            Some(Accounts {
+                accounts,
+                losses,
+                clock_pairs,
+                records,
+                packets,
+                bytes,
+            }) => Facts {
                 counted,
                 counts,
                 records: *records,
@@ -156,7 +175,11 @@ impl Facts {
     fn classes_text(&self, out: &mut String, reader: &TraceReader, verbose: bool) {
         let classes = reader.classes();
         if !verbose {
-            line(out, "classes", &format!("{} (-v shows them)", classes.len()));
+            line(
+                out,
+                "classes",
+                &format!("{} (-v shows them)", classes.len()),
+            );
             return;
         }
         line(out, "classes", &classes.len().to_string());
@@ -175,7 +198,10 @@ impl Facts {
 
     fn losses_text(&self, out: &mut String, reader: &TraceReader, verbose: bool) {
         let lost: u64 = self.losses.iter().map(|l| l.count).sum();
-        let at_least = self.losses.iter().any(|l| l.certainty == Certainty::AtLeast);
+        let at_least = self
+            .losses
+            .iter()
+            .any(|l| l.certainty == Certainty::AtLeast);
         let summary = match (lost, at_least) {
             (0, false) => "nothing".to_owned(),
             (n, false) => grouped(n),
@@ -184,7 +210,10 @@ impl Facts {
         line(out, "lost", &summary);
         let kind = |id| {
             let sources = &reader.session().sources;
-            sources.iter().find(|s| s.id == id).map_or("?", |s| s.kind.as_str())
+            sources
+                .iter()
+                .find(|s| s.id == id)
+                .map_or("?", |s| s.kind.as_str())
         };
         for loss in &self.losses {
             let cpu = loss.cpu.known().map_or("-".to_owned(), |c| c.to_string());
@@ -199,7 +228,11 @@ impl Facts {
             );
         }
         if self.accounts.is_empty() {
-            line(out, "account", "none: the recording was not ended in an orderly way");
+            line(
+                out,
+                "account",
+                "none: the recording was not ended in an orderly way",
+            );
             return;
         }
         line(out, "account", "seen = written + dropped, hop by hop");
@@ -210,8 +243,11 @@ impl Facts {
         );
         for a in self.hops(verbose) {
             let cpu = a.cpu.known().map_or("all".to_owned(), |c| c.to_string());
-            let reasons: Vec<String> =
-                a.dropped.iter().map(|(reason, n)| format!("{reason} {}", grouped(*n))).collect();
+            let reasons: Vec<String> = a
+                .dropped
+                .iter()
+                .map(|(reason, n)| format!("{reason} {}", grouped(*n)))
+                .collect();
             let note = match (a.balances(), a.certainty) {
                 (false, _) => "DOES NOT BALANCE",
                 (true, Certainty::AtLeast) => "at least",
@@ -243,13 +279,18 @@ impl Facts {
                 Some(sum) => {
                     sum.seen += a.seen;
                     sum.written += a.written;
-                    a.dropped.iter().for_each(|(reason, n)| sum.drop_records(*reason, *n));
+                    a.dropped
+                        .iter()
+                        .for_each(|(reason, n)| sum.drop_records(*reason, *n));
                     if a.certainty == Certainty::AtLeast {
                         sum.certainty = Certainty::AtLeast;
                     }
                 }
                 None => {
-                    sums.push(HopAccount { cpu: kstrace_schema::Cpu::NONE, ..a.clone() });
+                    sums.push(HopAccount {
+                        cpu: kstrace_schema::Cpu::NONE,
+                        ..a.clone()
+                    });
                 }
             }
         }
@@ -316,7 +357,11 @@ fn session_text(out: &mut String, reader: &TraceReader, facts: &Facts) {
             TraceState::Recording => "not ended: being recorded, or its recorder was killed",
         },
     );
-    let mut size = format!("{} records, {}", grouped(facts.records), bytes_text(facts.bytes));
+    let mut size = format!(
+        "{} records, {}",
+        grouped(facts.records),
+        bytes_text(facts.bytes)
+    );
     if let Some(packets) = facts.packets {
         let _ = write!(size, " in {} packets", grouped(packets));
     }
@@ -326,7 +371,12 @@ fn session_text(out: &mut String, reader: &TraceReader, facts: &Facts) {
         more(
             out,
             "time",
-            &format!("{} to {} ({} s)", seconds(begin), seconds(end), seconds(end - begin)),
+            &format!(
+                "{} to {} ({} s)",
+                seconds(begin),
+                seconds(end),
+                seconds(end - begin)
+            ),
         );
     }
     line(out, "session", &session.uuid);
@@ -347,7 +397,10 @@ fn host_text(out: &mut String, reader: &TraceReader) {
     more(
         out,
         "cpus",
-        &format!("{} online of {}, {}", host.cpus_online, host.cpus_available, host.cpu_description),
+        &format!(
+            "{} online of {}, {}",
+            host.cpus_online, host.cpus_available, host.cpu_description
+        ),
     );
     more(out, "memory", &bytes_text(host.total_memory_kib * 1024));
     for (key, value) in &host.more {
@@ -359,7 +412,11 @@ fn sources_text(out: &mut String, reader: &TraceReader) {
     let sources = &reader.session().sources;
     line(out, "sources", &sources.len().to_string());
     for source in sources {
-        let classes = reader.classes().iter().filter(|c| c.source == source.id).count();
+        let classes = reader
+            .classes()
+            .iter()
+            .filter(|c| c.source == source.id)
+            .count();
         let _ = writeln!(
             out,
             "  {:<3} {:<8} {:>4} classes  {}",
@@ -377,7 +434,9 @@ struct Drift {
 }
 
 fn drifts(session: ClockKind, pairs: &[ClockPair]) -> Vec<Drift> {
-    let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else { return Vec::new() };
+    let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else {
+        return Vec::new();
+    };
     let span = |kind| last.reading(kind) as f64 - first.reading(kind) as f64;
     [
         ClockKind::Monotonic,
@@ -403,7 +462,10 @@ fn clocks_text(out: &mut String, reader: &TraceReader, pairs: &[ClockPair]) {
         more(
             out,
             "recorded",
-            &format!("with {kind}, mapped with an error of at most {} ns", clock.mapping_error_bound_ns),
+            &format!(
+                "with {kind}, mapped with an error of at most {} ns",
+                clock.mapping_error_bound_ns
+            ),
         );
     }
     more(out, "boot", &clock.boot_id);

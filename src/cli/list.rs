@@ -51,7 +51,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Ok(tracefs) => tracepoints(&tracefs, &wanted, args.verbose, &mut listed),
         Err(e) => eprintln!("kstrace: no tracepoints: {e}"),
     }
-    let text = if args.json { as_json(&listed) } else { as_text(&listed, args.verbose) };
+    let text = if args.json {
+        as_json(&listed)
+    } else {
+        as_text(&listed, args.verbose)
+    };
     super::output::print(&text)?;
     Ok(if listed.is_empty() && !args.patterns.is_empty() {
         eprintln!("kstrace: no event matches {}", args.patterns.join(" "));
@@ -84,8 +88,17 @@ fn perf_events(wanted: &dyn Fn(&str) -> bool) -> Vec<Listed> {
                     _ => e.to_string(),
                 },
             };
-            let kind = if hardware { "hardware event" } else { "software event" };
-            Some(Listed { name, kind, why_not, format: None })
+            let kind = if hardware {
+                "hardware event"
+            } else {
+                "software event"
+            };
+            Some(Listed {
+                name,
+                kind,
+                why_not,
+                format: None,
+            })
         })
         .collect()
 }
@@ -97,9 +110,10 @@ fn tracepoints(
     listed: &mut Vec<Listed>,
 ) {
     let tracers = tracefs.top().available_tracers().unwrap_or_default();
-    for (tracer, name) in
-        [("function", "ftrace:function"), ("function_graph", "ftrace:function_graph")]
-    {
+    for (tracer, name) in [
+        ("function", "ftrace:function"),
+        ("function_graph", "ftrace:function_graph"),
+    ] {
         if wanted(name) && tracers.iter().any(|t| t == tracer) {
             listed.push(Listed {
                 name: name.to_owned(),
@@ -123,15 +137,28 @@ fn tracepoints(
             continue;
         }
         let format = verbose
-            .then(|| catalog.format(event).ok().and_then(|text| EventFormat::parse(&text).ok()))
+            .then(|| {
+                catalog
+                    .format(event)
+                    .ok()
+                    .and_then(|text| EventFormat::parse(&text).ok())
+            })
             .flatten();
-        listed.push(Listed { kind: kind_of(event, &probes), name, why_not: String::new(), format });
+        listed.push(Listed {
+            kind: kind_of(event, &probes),
+            name,
+            why_not: String::new(),
+            format,
+        });
     }
 }
 
 fn kind_of(event: &EventName, probes: &[(String, &'static str)]) -> &'static str {
     let name = event.to_string();
-    probes.iter().find(|(probe, _)| *probe == name).map_or("tracepoint", |(_, kind)| kind)
+    probes
+        .iter()
+        .find(|(probe, _)| *probe == name)
+        .map_or("tracepoint", |(_, kind)| kind)
 }
 
 /// Names of the probes that somebody has defined: `p:group/name ...`, `r:`, `e:`, `t:`, `f:`.
@@ -161,7 +188,9 @@ fn as_text(listed: &[Listed], verbose: bool) -> String {
             format!("[{}; not usable: {}]", event.kind, event.why_not)
         };
         let _ = writeln!(out, "{:<48} {note}", event.name);
-        let Some(format) = event.format.as_ref().filter(|_| verbose) else { continue };
+        let Some(format) = event.format.as_ref().filter(|_| verbose) else {
+            continue;
+        };
         for field in &format.fields {
             let _ = writeln!(
                 out,

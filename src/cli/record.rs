@@ -6,7 +6,7 @@ use super::size::{parse_buffer_size, parse_duration};
 use super::summary;
 use crate::engine::request::{self, Mode, RecordRequest, SourceChoice, Target};
 use crate::engine::{Recorder, Session, Workload, host};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_schema::{Capture, ClockKind};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -175,19 +175,20 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
 
 fn request_of(args: &RecordArgs, matches: &ArgMatches) -> Result<RecordRequest> {
     let target = match (args.pid.is_empty(), args.command.is_empty()) {
-        (false, false) => bail!("-p and a command exclude each other"),
+        (false, false) => return Err(super::usage("-p and a command exclude each other")),
         (false, true) => Target::Pids(args.pid.clone()),
         (true, _) => Target::System,
     };
     let cpus = match &args.cpu {
         None => None,
         Some(text) => Some(
-            host::parse_cpu_list(text)
-                .with_context(|| format!("-C: '{text}' is no CPU list such as 0-3,8"))?,
+            host::parse_cpu_list(text).ok_or_else(|| {
+                super::usage(format!("-C: '{text}' is no CPU list such as 0-3,8"))
+            })?,
         ),
     };
     if args.count == Some(0) || args.freq == Some(0) {
-        bail!("a sampling frequency or period of 0 makes no sense");
+        return Err(super::usage("a sampling frequency or period of 0 makes no sense"));
     }
     Ok(RecordRequest {
         events: event_requests(matches)?,

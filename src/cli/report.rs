@@ -57,7 +57,11 @@ pub(super) struct ReportArgs {
 impl ReportArgs {
     fn options(&self) -> Result<ReportOptions> {
         Ok(ReportOptions {
-            format: if self.json { OutputFormat::JsonLines } else { OutputFormat::Text },
+            format: if self.json {
+                OutputFormat::JsonLines
+            } else {
+                OutputFormat::Text
+            },
             columns: self.fields.as_deref().map(Column::list).transpose()?,
             filter: Filter {
                 events: self.event.clone(),
@@ -87,7 +91,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         TraceReader::open(&args.input).with_context(|| format!("cannot read {shown}"))?;
 
     let same_boot = reader.session().clock.boot_id == host::boot_id();
-    let kernel = if same_boot { Kallsyms::of_running_kernel() } else { Kallsyms::default() };
+    let kernel = if same_boot {
+        Kallsyms::of_running_kernel()
+    } else {
+        Kallsyms::default()
+    };
     if !same_boot && options.symbols && has_stacks(&reader) {
         eprintln!("kstrace: {shown} is of another boot: kernel addresses stay unresolved");
     }
@@ -109,12 +117,18 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if reader.state() == TraceState::Recording && stdout().is_terminal() {
         eprintln!("kstrace: {shown} is being recorded, or its recorder was killed");
     }
-    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if damaged {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn has_stacks(reader: &TraceReader) -> bool {
     reader.classes().iter().any(|c| {
-        c.payload.member_with_role(kstrace_schema::Role::Callchain).is_some()
+        c.payload
+            .member_with_role(kstrace_schema::Role::Callchain)
+            .is_some()
             || c.name == "ftrace:kernel_stack"
     })
 }

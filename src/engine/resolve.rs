@@ -70,7 +70,7 @@ pub trait EventNames {
 /// Resolves every request, globs to all they match, each event once.
 ///
 /// # Errors
-/// `ErrorKind::NotFound` for an event that matches nothing, with the nearest names.
+/// `ErrorKind::InvalidInput` for an event that matches nothing, with the nearest names.
 pub fn resolve(requests: &[EventRequest], names: &dyn EventNames) -> Result<Vec<ResolvedEvent>> {
     let mut events: Vec<ResolvedEvent> = Vec::new();
     for request in requests {
@@ -122,7 +122,7 @@ fn resolve_one(spec: &str, names: &dyn EventNames) -> Result<Vec<EventKind>> {
             format!("event '{spec}': no tracepoint can be looked up: {why} (see `kstrace doctor`)"),
         ));
     }
-    Err(Error::new(ErrorKind::NotFound, unknown_event(spec, names)))
+    Err(Error::new(ErrorKind::InvalidInput, unknown_event(spec, names)))
 }
 
 fn unknown_event(spec: &str, names: &dyn EventNames) -> String {

@@ -20,12 +20,13 @@ use kstrace_schema::{
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// A session that is open but does not record yet.
 pub struct Session {
+    thread: DrainThread,
     info: SessionInfo,
     ring: Arc<Ring>,
     drain: Drain,
@@ -44,6 +45,9 @@ impl Session {
     /// # Errors
     /// What the kernel refused, with the event and the remedy.
     pub fn open(plan: &CapturePlan, request: &RecordRequest, capture: Capture) -> Result<Session> {
+        // Before the sources: what keeps the recorder out of its own recording
+        // goes by thread.
+        let thread = DrainThread::prepare()?;
         let registry = Arc::new(ClassRegistry::new());
         let lost = registry.register(builtin::lost_class())?;
         let clock_pair = registry.register(builtin::clock_pair_class())?;
@@ -86,7 +90,9 @@ impl Session {
         }
         let lane = |index: usize, cpu: Cpu| -> Result<LaneState> {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
-            Ok(LaneState::new(number, cpu, ring.lane_writer(index).map_err(ring_error)?))
+            let mut writer = ring.lane_writer(index).map_err(ring_error)?;
+            writer.begin(clock_now);
+            Ok(LaneState::new(number, cpu, writer))
         };
         let mut cpus = Vec::new();
         for (index, cpu) in lanes.iter().enumerate() {
@@ -116,7 +122,7 @@ impl Session {
             control: Arc::new(Control::new()?),
             stats: Arc::new(Stats::default()),
         };
-        Ok(Session { info, ring, drain, notes })
+        Ok(Session { thread, info, ring, drain, notes })
     }
 
     /// Who and what it is.
@@ -154,14 +160,7 @@ impl Session {
         for source in &mut self.drain.sources {
             source.start()?;
         }
-        let (drain, guard) = (self.drain, EndGuard(Arc::clone(&ended)));
-        let thread = std::thread::Builder::new()
-            .name("kstrace-drain".into())
-            .spawn(move || {
-                let _guard = guard;
-                drain.run()
-            })
-            .map_err(|e| Error::io("start the engine's thread", e))?;
+        let thread = self.thread.run(self.drain, EndGuard(Arc::clone(&ended)))?;
         Ok(Running { info: self.info, ring: self.ring, control, stats, ended, thread })
     }
 }
@@ -218,6 +217,33 @@ impl Running {
         self.thread
             .join()
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the engine's thread panicked")))
+    }
+}
+
+/// The engine's thread while it waits for something to do.
+struct DrainThread {
+    work: mpsc::Sender<(Drain, EndGuard)>,
+    handle: JoinHandle<Result<Outcome>>,
+}
+
+impl DrainThread {
+    fn prepare() -> Result<Self> {
+        let (work, given) = mpsc::channel::<(Drain, EndGuard)>();
+        let handle = std::thread::Builder::new()
+            .name("kstrace-drain".into())
+            .spawn(move || match given.recv() {
+                Ok((drain, _guard)) => drain.run(),
+                // The session was dropped unstarted.
+                Err(mpsc::RecvError) => Ok(Outcome::default()),
+            })
+            .map_err(|e| Error::io("start the engine's thread", e))?;
+        Ok(DrainThread { work, handle })
+    }
+
+    fn run(self, drain: Drain, guard: EndGuard) -> Result<JoinHandle<Result<Outcome>>> {
+        let gone = |_| Error::new(ErrorKind::Io, "the engine's thread has gone");
+        self.work.send((drain, guard)).map_err(gone)?;
+        Ok(self.handle)
     }
 }
 

@@ -38,8 +38,8 @@ impl Workload {
         let (write_fd, read_fd) = (pid_write.as_raw_fd(), gate_read.as_raw_fd());
         // The parent's end must not keep the gate open in the child.
         let close_fd = gate_write.as_raw_fd();
-        // SAFETY: the closure only calls getpid, write, read and close, all of
-        // which are async-signal-safe, on descriptors that outlive the fork.
+        // SAFETY: the closure only calls getpid, sigprocmask, write, read and close,
+        // all of which are async-signal-safe, on descriptors that outlive the fork.
         unsafe { command.pre_exec(move || wait_at_gate(write_fd, read_fd, close_fd)) };
         // Command::spawn returns only after the execve, so it runs beside.
         let spawner = std::thread::Builder::new()
@@ -93,6 +93,14 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 fn wait_at_gate(pid_fd: RawFd, gate_fd: RawFd, close_fd: RawFd) -> std::io::Result<()> {
     // SAFETY: closes this process's copy of a descriptor that the parent owns.
     unsafe { libc::close(close_fd) };
+    // The recorder blocks signals to read them from a descriptor; the command must not inherit that.
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `none` is room for a signal set, which the call fills in.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: `none` was initialised by sigemptyset; the old mask is not asked for.
+    if unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
     let pid = std::process::id().to_ne_bytes();
     // SAFETY: `pid` is four readable bytes.
     if unsafe { libc::write(pid_fd, pid.as_ptr().cast(), pid.len()) } != 4 {

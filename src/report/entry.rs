@@ -75,7 +75,9 @@ impl Entry {
 
     /// Writes the event's own text, as the kernel itself would.
     pub(super) fn write_text(&self, out: &mut Vec<u8>, entry: &[u8], symbols: &Kallsyms) {
-        let print = self.print.get_or_init(|| PrintFmt::compile_or_fields(&self.format).0);
+        let print = self
+            .print
+            .get_or_init(|| PrintFmt::compile_or_fields(&self.format).0);
         let start = out.len();
         print.render(entry, symbols, out);
         // What is written to trace_marker ends with a newline of its own.

@@ -46,7 +46,10 @@ impl Kallsyms {
     /// The running kernel's, read when the first address is to be resolved. Without
     /// the right to see addresses (`kptr_restrict`) there will be no symbol.
     pub fn of_running_kernel() -> Self {
-        Kallsyms { running: true, ..Kallsyms::default() }
+        Kallsyms {
+            running: true,
+            ..Kallsyms::default()
+        }
     }
 
     /// From text in the form of `/proc/kallsyms`: address, type, name, `[module]`.
@@ -54,7 +57,10 @@ impl Kallsyms {
     pub fn parse(text: &str) -> Self {
         let table = OnceLock::new();
         let _ = table.set(Table::parse(text));
-        Kallsyms { table, ..Kallsyms::default() }
+        Kallsyms {
+            table,
+            ..Kallsyms::default()
+        }
     }
 
     /// Adds the strings of tracefs's `printk_formats`.
@@ -76,7 +82,13 @@ impl Kallsyms {
     }
 
     fn table(&self) -> &Table {
-        self.table.get_or_init(|| if self.running { Table::of_running_kernel() } else { Table::default() })
+        self.table.get_or_init(|| {
+            if self.running {
+                Table::of_running_kernel()
+            } else {
+                Table::default()
+            }
+        })
     }
 
     /// The symbol that an address lies in.
@@ -122,7 +134,9 @@ impl Table {
             else {
                 continue;
             };
-            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
+            let Ok(address) = u64::from_str_radix(address, 16) else {
+                continue;
+            };
             // A hidden address is 0; names with $ are mapping marks of some architectures.
             if address == 0 || name.starts_with('$') {
                 continue;
@@ -132,7 +146,11 @@ impl Table {
                 last_module = (module.to_owned(), table.intern(module));
             }
             let name = table.intern(name);
-            table.symbols.push(Symbol { address, name, module: last_module.1 });
+            table.symbols.push(Symbol {
+                address,
+                name,
+                module: last_module.1,
+            });
         }
         // Stable: of several names for one address the kernel takes the first.
         table.symbols.sort_by_key(|s| s.address);
@@ -151,7 +169,9 @@ impl Table {
     }
 
     fn text(&self, (start, len): (u32, u16)) -> &str {
-        self.names.get(start as usize..start as usize + usize::from(len)).unwrap_or_default()
+        self.names
+            .get(start as usize..start as usize + usize::from(len))
+            .unwrap_or_default()
     }
 
     fn resolve(&self, address: u64) -> Option<KernelFrame<'_>> {
@@ -199,7 +219,10 @@ mod tests {
     fn strings_of_print_formats() {
         let mut table = Kallsyms::default();
         table.add_printk_formats("0xffffffff82000000 : \"Rescheduling interrupts\"\nnonsense\n");
-        assert_eq!(table.printk_string(0xffff_ffff_8200_0000), Some("Rescheduling interrupts"));
+        assert_eq!(
+            table.printk_string(0xffff_ffff_8200_0000),
+            Some("Rescheduling interrupts")
+        );
         assert_eq!(table.printk_string(1), None);
     }
 

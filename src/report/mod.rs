@@ -7,6 +7,8 @@
 
 mod address_space;
 mod class_plan;
+#[cfg(feature = "symbolize")]
+mod elf_layout;
 mod entry;
 mod fields_text;
 mod json;

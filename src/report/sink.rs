@@ -141,9 +141,9 @@ impl<W: Write> Report<W> {
     fn show_loss(&mut self, time: SessionTime, lost: &Loss) -> Result<()> {
         self.lost = self.lost.saturating_add(lost.count);
         let cpus = &self.options.filter.cpus;
-        let in_time = self.bounds.is_none_or(|(since, until)| {
-            lost.end.as_ns() >= since && lost.begin.as_ns() <= until
-        });
+        let in_time = self
+            .bounds
+            .is_none_or(|(since, until)| lost.end.as_ns() >= since && lost.begin.as_ns() <= until);
         let cpu_wanted = cpus
             .as_ref()
             .is_none_or(|c| c.contains(lost.cpu) || lost.cpu.known().is_none());

@@ -1,17 +1,27 @@
 //! Symbols of ELF files, by blazesym.
 
 use super::address_space::Dso;
+use super::elf_layout::ElfLayout;
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Where distributions put debug files, by build id.
+const DEBUG_DIRECTORY: &str = "/usr/lib/debug/.build-id";
 
 /// Resolves offsets in files to symbols.
 pub(super) struct UserSymbols {
     symbolizer: Symbolizer,
-    /// Whether a file is what was mapped when the trace was made, as far as can be told.
-    usable: HashMap<Dso, bool>,
+    files: HashMap<Dso, Option<Known>>,
+}
+
+/// A file whose symbols can be asked for.
+struct Known {
+    path: PathBuf,
+    /// The debug file that belongs to it, and how to find an offset's address in that.
+    debug: Option<(PathBuf, ElfLayout)>,
 }
 
 impl UserSymbols {
@@ -22,52 +32,69 @@ impl UserSymbols {
                 .enable_inlined_fns(false)
                 .enable_auto_reload(false)
                 .build(),
-            usable: HashMap::new(),
+            files: HashMap::new(),
         }
     }
 
     pub(super) fn resolve(&mut self, dso: &Dso, file_offset: u64) -> Option<(Arc<str>, u64)> {
-        let usable = match self.usable.get(dso) {
-            Some(usable) => *usable,
-            None => {
-                let usable = is_what_was_mapped(dso);
-                self.usable.insert(dso.clone(), usable);
-                usable
+        if !self.files.contains_key(dso) {
+            self.files.insert(dso.clone(), Known::open(dso));
+        }
+        let known = self.files.get(dso)?.as_ref()?;
+        // The debug file's symbol table has all functions; a stripped program's own only
+        // those it exports. Debug information itself costs most and comes last.
+        let in_debug_file = known.debug.as_ref().and_then(|(path, layout)| {
+            let address = layout.address_of(file_offset)?;
+            self.ask(path, false, Input::VirtOffset(address))
+        });
+        in_debug_file
+            .or_else(|| self.ask(&known.path, false, Input::FileOffset(file_offset)))
+            .or_else(|| self.ask(&known.path, true, Input::FileOffset(file_offset)))
+    }
+
+    fn ask(&self, path: &Path, debug_syms: bool, input: Input<u64>) -> Option<(Arc<str>, u64)> {
+        let mut elf = Elf::new(path);
+        elf.debug_syms = debug_syms;
+        match self.symbolizer.symbolize_single(&Source::Elf(elf), input) {
+            Ok(Symbolized::Sym(symbol)) => {
+                Some((symbol.name.as_ref().into(), symbol.offset as u64))
             }
-        };
-        if !usable {
+            _ => None,
+        }
+    }
+}
+
+impl Known {
+    /// Only regular files are opened (a trace may name a FIFO), and not if the
+    /// trace's build id says that the file has changed since.
+    fn open(dso: &Dso) -> Option<Self> {
+        let path = Path::new(&*dso.path);
+        if !path.metadata().is_ok_and(|m| m.is_file()) {
             return None;
         }
-        // The symbol table first: it costs little. Debug information, which may lie in
-        // another file, only for what is not in there.
-        [false, true].into_iter().find_map(|debug| {
-            let mut elf = Elf::new(&*dso.path);
-            elf.debug_syms = debug;
-            let found = self
-                .symbolizer
-                .symbolize_single(&Source::Elf(elf), Input::FileOffset(file_offset));
-            match found {
-                Ok(Symbolized::Sym(symbol)) => {
-                    Some((symbol.name.as_ref().into(), symbol.offset as u64))
-                }
-                _ => None,
-            }
+        let build_id = blazesym::helper::read_elf_build_id(path).ok().flatten();
+        if let Some(expected) = &dso.build_id
+            && !build_id
+                .as_ref()
+                .is_some_and(|found| found.starts_with(expected))
+        {
+            return None;
+        }
+        let debug = build_id
+            .and_then(|id| debug_file(&id))
+            .map(|debug| (debug, ElfLayout::read(path)));
+        Some(Known {
+            path: path.to_owned(),
+            debug,
         })
     }
 }
 
-/// Only regular files are opened (a trace may name a FIFO), and not if the
-/// trace's build id says that the file has changed since.
-fn is_what_was_mapped(dso: &Dso) -> bool {
-    let path = Path::new(&*dso.path);
-    if !path.metadata().is_ok_and(|m| m.is_file()) {
-        return false;
-    }
-    match &dso.build_id {
-        None => true,
-        Some(expected) => match blazesym::helper::read_elf_build_id(path) {
-            Ok(Some(found)) => found.as_ref().starts_with(expected.as_ref()),
-            _ => false,
-        },
-    }
+fn debug_file(build_id: &[u8]) -> Option<PathBuf> {
+    let (first, rest) = build_id.split_first()?;
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let path = Path::new(DEBUG_DIRECTORY)
+        .join(hex(&[*first]))
+        .join(format!("{}.debug", hex(rest)));
+    path.is_file().then_some(path)
 }

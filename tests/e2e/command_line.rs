@@ -29,13 +29,13 @@ fn mistakes_get_a_clear_message_and_the_right_status() {
     let out = dir.path().join("t.kst");
     let out = out.to_str().unwrap();
     let cases: &[(&[&str], i32, &[&str])] = &[
-        (&["-e", "sched:sched_swich", "--", "true"], 1, &["sched:sched_swich", "sched:sched_switch"]),
-        (&["-e", "page-fault", "--", "true"], 1, &["page-faults"]),
+        (&["-e", "sched:sched_swich", "--", "true"], 2, &["sched:sched_swich", "sched:sched_switch"]),
+        (&["-e", "page-fault", "--", "true"], 2, &["page-faults"]),
         (&["--", "true"], 2, &["-e"]),
-        (&["--filter", "x", "-e", "cpu-clock", "--", "true"], 1, &["--filter"]),
+        (&["--filter", "x", "-e", "cpu-clock", "--", "true"], 2, &["--filter"]),
         (
             &["-e", "sched:sched_switch", "--filter", "nofield == 1", "--", "true"],
-            1,
+            2,
             &["nofield", "sched:sched_switch"],
         ),
         (
@@ -67,7 +67,7 @@ fn a_directory_that_is_not_a_trace_is_left_alone() {
     std::fs::write(precious.join("file"), "x").unwrap();
     let (code, said) =
         fail(record(&["-e", "cpu-clock", "-o"]).arg(&precious).args(["--", "true"]));
-    assert_eq!(code, 1, "{said}");
+    assert_eq!(code, 2, "{said}");
     assert!(said.contains("precious"), "{said}");
     assert_eq!(std::fs::read_to_string(precious.join("file")).unwrap(), "x");
 }
@@ -116,7 +116,7 @@ fn ctrl_c_stops_cleanly() {
     let out = dir.path().join("t.kst");
     let mut child =
         record(&["-a", "-e", "sched:sched_switch", "-o"]).arg(&out).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(600));
+    wait_for(|| out.join("metadata").exists());
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     assert!(child.wait().unwrap().success());

@@ -107,3 +107,14 @@ pub(crate) fn info(trace: &Path) -> serde_json::Value {
     let text = stdout(kstrace(["info", "--json"]).arg(trace));
     serde_json::from_str(&text).expect("JSON of kstrace info")
 }
+
+/// Waits until something is so; panics after ten seconds.
+pub(crate) fn wait_for(mut so: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("waited for ten seconds in vain");
+}

@@ -42,7 +42,13 @@ impl Finding {
         state: State,
         detail: impl Into<String>,
     ) -> Self {
-        Finding { area, what, state, detail: detail.into(), fixes: Vec::new() }
+        Finding {
+            area,
+            what,
+            state,
+            detail: detail.into(),
+            fixes: Vec::new(),
+        }
     }
 
     pub(super) fn fix(mut self, fix: impl Into<String>) -> Self {
@@ -53,7 +59,9 @@ impl Finding {
 
 /// A small file under /proc or /sys, without its last newline; `None` if it cannot be read.
 pub(super) fn file_text(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|t| t.trim_end().to_owned())
+    std::fs::read_to_string(path)
+        .ok()
+        .map(|t| t.trim_end().to_owned())
 }
 
 /// A number in such a file.

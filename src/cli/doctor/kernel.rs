@@ -16,16 +16,25 @@ const CAPABILITIES: [(u32, &str); 5] = [
 ];
 
 pub(super) fn examine() -> Vec<Finding> {
-    [Some(who()), Some(kernel()), seccomp(), lockdown(), Some(kernel_addresses()), Some(open_files())]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        Some(who()),
+        Some(kernel()),
+        seccomp(),
+        lockdown(),
+        Some(kernel_addresses()),
+        Some(open_files()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// One field of `/proc/self/status`.
 fn status(key: &str) -> Option<String> {
     let text = file_text("/proc/self/status")?;
-    let line = text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'))?;
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(key)?.strip_prefix(':'))?;
     Some(line.trim().to_owned())
 }
 
@@ -38,25 +47,41 @@ pub(super) fn has_capability(bit: u32) -> bool {
 
 fn who() -> Finding {
     let uid = nix::unistd::geteuid();
-    let held: Vec<&str> =
-        CAPABILITIES.iter().filter(|(bit, _)| has_capability(*bit)).map(|(_, name)| *name).collect();
-    let held = if held.is_empty() { "no capability for tracing".into() } else { held.join(" ") };
-    let name = if uid.is_root() { "root".to_owned() } else { format!("uid {uid}") };
-    let confined = if in_user_namespace() { ", in a user namespace (its root is not the machine's)" } else { "" };
+    let held: Vec<&str> = CAPABILITIES
+        .iter()
+        .filter(|(bit, _)| has_capability(*bit))
+        .map(|(_, name)| *name)
+        .collect();
+    let held = if held.is_empty() {
+        "no capability for tracing".into()
+    } else {
+        held.join(" ")
+    };
+    let name = if uid.is_root() {
+        "root".to_owned()
+    } else {
+        format!("uid {uid}")
+    };
+    let confined = if in_user_namespace() {
+        ", in a user namespace (its root is not the machine's)"
+    } else {
+        ""
+    };
     Finding::new(AREA, "you", State::Ok, format!("{name}{confined}, {held}"))
 }
 
 /// Whether uid 0 here is another uid outside.
 fn in_user_namespace() -> bool {
-    let whole = |line: &str| {
-        line.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-    };
+    let whole = |line: &str| line.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
     file_text("/proc/self/uid_map").is_some_and(|text| !text.lines().all(whole))
 }
 
 fn kernel() -> Finding {
     let host = host::host_info();
-    let text = format!("Linux {} {}, {} CPUs online", host.os_release, host.arch, host.cpus_online);
+    let text = format!(
+        "Linux {} {}, {} CPUs online",
+        host.os_release, host.arch, host.cpus_online
+    );
     Finding::new(AREA, "kernel", State::Ok, text)
 }
 
@@ -76,9 +101,12 @@ fn lockdown() -> Option<Finding> {
     let text = file_text("/sys/kernel/security/lockdown")?;
     let mode = text.split(['[', ']']).nth(1).unwrap_or("?").to_owned();
     Some(match mode.as_str() {
-        "none" | "integrity" => {
-            Finding::new(AREA, "lockdown", State::Ok, format!("{mode}: tracing is not affected"))
-        }
+        "none" | "integrity" => Finding::new(
+            AREA,
+            "lockdown",
+            State::Ok,
+            format!("{mode}: tracing is not affected"),
+        ),
         _ => Finding::new(
             AREA,
             "lockdown",
@@ -93,13 +121,20 @@ fn kernel_addresses() -> Finding {
     let restrict = file_number("/proc/sys/kernel/kptr_restrict").unwrap_or(0);
     let what = "kernel symbols";
     if first_kernel_address() {
-        return Finding::new(AREA, what, State::Ok, format!("readable (kptr_restrict is {restrict})"));
+        return Finding::new(
+            AREA,
+            what,
+            State::Ok,
+            format!("readable (kptr_restrict is {restrict})"),
+        );
     }
     let finding = Finding::new(
         AREA,
         what,
         State::Denied,
-        format!("/proc/kallsyms hides addresses (kptr_restrict is {restrict}): kernel frames stay numbers"),
+        format!(
+            "/proc/kallsyms hides addresses (kptr_restrict is {restrict}): kernel frames stay numbers"
+        ),
     );
     match restrict {
         2 => finding.fix("sysctl kernel.kptr_restrict=1, and run with CAP_SYSLOG or as root"),
@@ -112,12 +147,18 @@ fn kernel_addresses() -> Finding {
 /// Whether `/proc/kallsyms` shows an address that is not zero.
 fn first_kernel_address() -> bool {
     use std::io::{BufRead, BufReader};
-    let Ok(file) = std::fs::File::open("/proc/kallsyms") else { return false };
+    let Ok(file) = std::fs::File::open("/proc/kallsyms") else {
+        return false;
+    };
     // Per-CPU symbols stand at 0 and after on some kernels: a few lines more than one.
-    BufReader::new(file).lines().map_while(Result::ok).take(5000).any(|line| {
-        let address = line.split(' ').next().unwrap_or_default();
-        u64::from_str_radix(address, 16).is_ok_and(|a| a >> 63 == 1)
-    })
+    BufReader::new(file)
+        .lines()
+        .map_while(Result::ok)
+        .take(5000)
+        .any(|line| {
+            let address = line.split(' ').next().unwrap_or_default();
+            u64::from_str_radix(address, 16).is_ok_and(|a| a >> 63 == 1)
+        })
 }
 
 fn open_files() -> Finding {
@@ -131,7 +172,6 @@ fn open_files() -> Finding {
     if events >= 64 {
         return Finding::new(AREA, "open files", State::Ok, text);
     }
-    Finding::new(AREA, "open files", State::Limited, text).fix(
-        "raise the hard limit: 'ulimit -Hn 65536' as root, or LimitNOFILE= of the service",
-    )
+    Finding::new(AREA, "open files", State::Limited, text)
+        .fix("raise the hard limit: 'ulimit -Hn 65536' as root, or LimitNOFILE= of the service")
 }

@@ -16,16 +16,24 @@ fn modules() -> Finding {
         return Finding::new(AREA, what, State::Ok, "loaded (/proc/lttng)");
     }
     let release = crate::engine::host::host_info().os_release;
-    let installed = ["extra", "updates", "updates/dkms", "kernel"].iter().any(|dir| {
-        let dir = Path::new("/lib/modules").join(&release).join(dir);
-        dir.join("lttng-tracer.ko").exists()
-            || dir.join("lttng-tracer.ko.xz").exists()
-            || dir.join("lttng").exists()
-    });
+    let installed = ["extra", "updates", "updates/dkms", "kernel"]
+        .iter()
+        .any(|dir| {
+            let dir = Path::new("/lib/modules").join(&release).join(dir);
+            dir.join("lttng-tracer.ko").exists()
+                || dir.join("lttng-tracer.ko.xz").exists()
+                || dir.join("lttng").exists()
+        });
     if installed {
-        Finding::new(AREA, what, State::Denied, "installed, not loaded").fix("as root: modprobe lttng-tracer")
+        Finding::new(AREA, what, State::Denied, "installed, not loaded")
+            .fix("as root: modprobe lttng-tracer")
     } else {
-        Finding::new(AREA, what, State::Absent, "not installed; perf and ftrace do not need them")
+        Finding::new(
+            AREA,
+            what,
+            State::Absent,
+            "not installed; perf and ftrace do not need them",
+        )
     }
 }
 
@@ -60,6 +68,11 @@ fn session_daemon() -> Finding {
             Finding::new(AREA, what, State::Denied, text)
                 .fix("as root: usermod -aG tracing USER, then log in again")
         }
-        None => Finding::new(AREA, what, State::Absent, "not running; perf and ftrace do not need it"),
+        None => Finding::new(
+            AREA,
+            what,
+            State::Absent,
+            "not running; perf and ftrace do not need it",
+        ),
     }
 }

@@ -21,7 +21,12 @@ pub(super) fn examine() -> Vec<Finding> {
         return vec![refused(paranoid, &e)];
     }
     vec![
-        Finding::new(AREA, "perf_event_paranoid", State::Ok, format!("{paranoid}: {}", may(paranoid))),
+        Finding::new(
+            AREA,
+            "perf_event_paranoid",
+            State::Ok,
+            format!("{paranoid}: {}", may(paranoid)),
+        ),
         own_processes(paranoid),
         whole_system(paranoid),
         tracepoints(paranoid),
@@ -53,11 +58,19 @@ fn may(paranoid: i64) -> &'static str {
 }
 
 fn refused(paranoid: i64, e: &io::Error) -> Finding {
-    let finding = Finding::new(AREA, "perf_event_open", State::Denied, format!("{e} (perf_event_paranoid is {paranoid})"));
+    let finding = Finding::new(
+        AREA,
+        "perf_event_open",
+        State::Denied,
+        format!("{e} (perf_event_paranoid is {paranoid})"),
+    );
     match e.raw_os_error() {
-        Some(libc::ENOSYS) => finding.fix("the system call is filtered out (seccomp) or not built in"),
+        Some(libc::ENOSYS) => {
+            finding.fix("the system call is filtered out (seccomp) or not built in")
+        }
         _ if paranoid > 2 => finding.fix(setting(2)),
-        _ => finding.fix("a security module or seccomp filter refuses it: see the system's audit log"),
+        _ => finding
+            .fix("a security module or seccomp filter refuses it: see the system's audit log"),
     }
 }
 
@@ -68,7 +81,13 @@ fn setting(level: i64) -> String {
     )
 }
 
-fn outcome(what: &'static str, result: io::Result<()>, ok: &str, paranoid: i64, needed: i64) -> Finding {
+fn outcome(
+    what: &'static str,
+    result: io::Result<()>,
+    ok: &str,
+    paranoid: i64,
+    needed: i64,
+) -> Finding {
     match result {
         Ok(()) => Finding::new(AREA, what, State::Ok, ok),
         Err(e) => {
@@ -93,7 +112,13 @@ fn own_processes(paranoid: i64) -> Finding {
 }
 
 fn whole_system(paranoid: i64) -> Finding {
-    outcome("whole system (-a)", probe(&sampled(0), -1, 0), "samples of all processes", paranoid, 0)
+    outcome(
+        "whole system (-a)",
+        probe(&sampled(0), -1, 0),
+        "samples of all processes",
+        paranoid,
+        0,
+    )
 }
 
 fn tracepoints(paranoid: i64) -> Finding {
@@ -101,22 +126,35 @@ fn tracepoints(paranoid: i64) -> Finding {
     let event = tracefs::EventName::new("sched", "sched_switch");
     let id = Tracefs::discover()
         .and_then(|t| t.events()?.id(&event))
-        .or_else(|_| Tracefs::discover().and_then(|t| {
-            let events = t.events()?;
-            let first = events.names().first().cloned().unwrap_or(event);
-            events.id(&first)
-        }));
+        .or_else(|_| {
+            Tracefs::discover().and_then(|t| {
+                let events = t.events()?;
+                let first = events.names().first().cloned().unwrap_or(event);
+                events.id(&first)
+            })
+        });
     let id = match id {
         Ok(id) => id,
         Err(e) => {
-            return Finding::new(AREA, what, State::Denied, format!("tracefs does not tell their ids: {e}"))
-                .fix("see tracefs below");
+            return Finding::new(
+                AREA,
+                what,
+                State::Denied,
+                format!("tracefs does not tell their ids: {e}"),
+            )
+            .fix("see tracefs below");
         }
     };
     let mut attr = Attr::new(uapi::PERF_TYPE_TRACEPOINT, id.into());
     attr.sample_period = 1;
     attr.sample_type = uapi::PERF_SAMPLE_RAW | uapi::PERF_SAMPLE_TIME;
-    outcome(what, probe(&attr, -1, 0), "with their fields, of all processes", paranoid, -1)
+    outcome(
+        what,
+        probe(&attr, -1, 0),
+        "with their fields, of all processes",
+        paranoid,
+        -1,
+    )
 }
 
 fn hardware() -> Finding {
@@ -125,20 +163,32 @@ fn hardware() -> Finding {
     attr.flags |= uapi::flag::EXCLUDE_KERNEL | uapi::flag::EXCLUDE_HV;
     match probe(&attr, 0, -1) {
         Ok(()) => Finding::new(AREA, what, State::Ok, "the processor's counters work"),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) => {
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)
+            ) =>
+        {
             let text = "no PMU here: cycles falls back to cpu-clock, which a timer samples";
-            Finding::new(AREA, what, State::Absent, text)
-                .fix("in a virtual machine: let its host pass the PMU through (qemu: -cpu host,pmu=on)")
+            Finding::new(AREA, what, State::Absent, text).fix(
+                "in a virtual machine: let its host pass the PMU through (qemu: -cpu host,pmu=on)",
+            )
         }
         Err(e) => Finding::new(AREA, what, State::Denied, e.to_string()),
     }
 }
 
 fn clock() -> Finding {
-    let mut attr = sampled(uapi::flag::EXCLUDE_KERNEL | uapi::flag::EXCLUDE_HV | uapi::flag::USE_CLOCKID);
+    let mut attr =
+        sampled(uapi::flag::EXCLUDE_KERNEL | uapi::flag::EXCLUDE_HV | uapi::flag::USE_CLOCKID);
     attr.clockid = libc::CLOCK_MONOTONIC;
     match probe(&attr, 0, -1) {
-        Ok(()) => Finding::new(AREA, "clock", State::Ok, "stamps with CLOCK_MONOTONIC, as ftrace does"),
+        Ok(()) => Finding::new(
+            AREA,
+            "clock",
+            State::Ok,
+            "stamps with CLOCK_MONOTONIC, as ftrace does",
+        ),
         Err(e) => Finding::new(
             AREA,
             "clock",

@@ -56,9 +56,11 @@ fn group_fix() -> &'static str {
 fn reached(tracefs: &Tracefs) -> Finding {
     let text = match tracefs.origin() {
         Origin::Mounted(path) => format!("mounted on {}", path.display()),
-        Origin::Detached => "mounted nowhere; root reaches it by a mount of its own that nobody else \
+        Origin::Detached => {
+            "mounted nowhere; root reaches it by a mount of its own that nobody else \
                              sees and that ends with the process: nothing needs to be mounted"
-            .to_owned(),
+                .to_owned()
+        }
     };
     Finding::new(AREA, "reach", State::Ok, text)
 }
@@ -66,7 +68,11 @@ fn reached(tracefs: &Tracefs) -> Finding {
 fn events(tracefs: &Tracefs) -> Finding {
     match tracefs.events() {
         Ok(events) => {
-            let text = format!("{} in {} systems", events.names().len(), events.systems().len());
+            let text = format!(
+                "{} in {} systems",
+                events.names().len(),
+                events.systems().len()
+            );
             Finding::new(AREA, "events", State::Ok, text)
         }
         Err(e) => Finding::new(AREA, "events", State::Denied, e.to_string()).fix(group_fix()),
@@ -83,7 +89,11 @@ fn clocks(instance: &Instance) -> Finding {
         let text = "no 'mono' among the trace clocks (Linux 3.8): no common clock with perf";
         return Finding::new(AREA, "clock", State::Absent, text);
     }
-    let tsc = if has("x86-tsc") { "; x86-tsc for --clock tsc" } else { "; no TSC clock here" };
+    let tsc = if has("x86-tsc") {
+        "; x86-tsc for --clock tsc"
+    } else {
+        "; no TSC clock here"
+    };
     match instance.set_clock("mono") {
         Ok(()) => Finding::new(AREA, "clock", State::Ok, format!("mono{tsc}")),
         Err(e) => Finding::new(AREA, "clock", State::Denied, e.to_string()),
@@ -94,11 +104,17 @@ fn pids(instance: &Instance) -> Finding {
     let what = "pid filter";
     let own = i32::try_from(std::process::id()).unwrap_or(1);
     if let Err(e) = instance.set_event_pids(&[own]) {
-        let text = format!("set_event_pid does not work ({e}): only the whole system can be traced");
+        let text =
+            format!("set_event_pid does not work ({e}): only the whole system can be traced");
         return Finding::new(AREA, what, State::Limited, text).fix("needs Linux 4.4");
     }
     match instance.set_option("event-fork", true) {
-        Ok(()) => Finding::new(AREA, what, State::Ok, "with the children of traced processes (event-fork)"),
+        Ok(()) => Finding::new(
+            AREA,
+            what,
+            State::Ok,
+            "with the children of traced processes (event-fork)",
+        ),
         Err(e) => {
             let text = format!("without the children of traced processes ({e})");
             Finding::new(AREA, what, State::Limited, text).fix("needs Linux 4.11")
