@@ -8,6 +8,7 @@ use kstrace_ring::protocol::{
     self, Geometry, Holders, LoadWord, Reuse, StoreWord, committed, publish, reclaim, release,
     still_intact,
 };
+use loom::cell::UnsafeCell;
 use loom::sync::atomic::AtomicU64;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
@@ -39,11 +40,25 @@ impl StoreWord for Shared {
     }
 }
 
+/// Tells loom of accesses that must be ordered one after the other. (loom cannot show a load
+/// that takes effect after a later store, which is what a missing order would do here.)
+#[derive(Default)]
+struct Ordered(UnsafeCell<()>);
+
+// SAFETY: there is nothing in it.
+#[expect(
+    unsafe_code,
+    reason = "loom's cell tracks accesses from several threads"
+)]
+unsafe impl Sync for Ordered {}
+
 struct Lane {
     committed: AtomicU64,
     oldest: AtomicU64,
     safe_until: AtomicU64,
     data: [AtomicU64; 4],
+    /// One a sub-buffer: read by recorders, written by a writer that has only recorders.
+    held: [Ordered; 2],
     holders: Mutex<Holders<Shared>>,
 }
 
@@ -54,6 +69,7 @@ impl Lane {
             oldest: AtomicU64::new(0),
             safe_until: AtomicU64::new(0),
             data: Default::default(),
+            held: Default::default(),
             holders: Mutex::new(Holders::new(G)),
         })
     }
@@ -101,6 +117,9 @@ impl Recorder {
             right(self.next, 2),
             "a recorder was overrun"
         );
+        lane.held[G.sub_buffer_of(self.next) as usize]
+            .0
+            .with(|_| ());
         self.next += 1;
         release(&self.word, G.position_of(self.next));
         true
@@ -129,6 +148,9 @@ impl Writer {
     }
 
     fn put(&self, word: u64) {
+        self.lane.held[G.sub_buffer_of(self.packet) as usize]
+            .0
+            .with_mut(|_| ());
         let position = G.position_of(self.packet) + word;
         self.lane.word(position).store(position + 1, Relaxed);
     }
@@ -325,6 +347,34 @@ fn a_recorder_that_lies_does_not_free_what_others_hold() {
         assert_eq!(honest.next, written);
         let free = lane.holders.lock().unwrap().held_from(written).unwrap();
         assert!(free <= written, "no claim goes past what is closed");
+    });
+}
+
+#[test]
+fn a_lie_never_goes_back_or_ahead() {
+    model(|| {
+        let lane = Lane::new();
+        let liar = lane.attach(1);
+        let mut writer = Writer {
+            lane: Arc::clone(&lane),
+            packet: 0,
+            overwrite: false,
+        };
+        let l = thread::spawn(move || {
+            for lie in [u64::MAX, 0, 3] {
+                liar.word.store_relaxed(lie);
+            }
+        });
+        let mut before = 0;
+        for _ in 0..3 {
+            writer.packet(false);
+            let mut holders = lane.holders.lock().unwrap();
+            let held = holders.held_from(writer.packet).unwrap();
+            assert!(held >= before, "it went back");
+            assert!(held <= writer.packet, "it went ahead");
+            before = held;
+        }
+        l.join().unwrap();
     });
 }
 
