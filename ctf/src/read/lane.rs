@@ -1,7 +1,7 @@
 //! The records of one lane, packet by packet through all its files.
 
 use super::Damage;
-use crate::packet::{self, PacketError};
+use crate::packet::{self, PacketError, RawRecord};
 use kstrace_schema::builtin::{ClockPairPayload, LostPayload};
 use kstrace_schema::wire::{PACKET_HEADER_BYTES, PacketHeader};
 use kstrace_schema::{
@@ -47,6 +47,8 @@ pub(super) struct LaneStream {
     open: Option<OpenFile>,
     /// Content of the packet at hand, or a part of it, without the header.
     window: Vec<u8>,
+    /// How much of `window` is that; behind it is room.
+    window_len: usize,
     /// Where the window lies in the file.
     window_offset: u64,
     /// Content of the packet that is behind the window, in bytes.
@@ -74,6 +76,7 @@ impl LaneStream {
             files,
             open: None,
             window: Vec::new(),
+            window_len: 0,
             window_offset: 0,
             unread_bytes: 0,
             position: 0,
@@ -148,7 +151,7 @@ impl LaneStream {
             })?;
             self.begin(at, &header);
             if self.unread_bytes > 0 {
-                self.window.clear();
+                self.window_len = 0;
                 self.position = 0;
                 self.load_content()?;
                 return Ok(true);
@@ -175,29 +178,27 @@ impl LaneStream {
 
     /// Reads on in the packet. A record that was cut by the window's end stays in it.
     fn load_content(&mut self) -> Result<()> {
-        let keep = self.window.len() - self.position;
-        self.window.copy_within(self.position.., 0);
+        let keep = self.window_len - self.position;
+        self.window.copy_within(self.position..self.window_len, 0);
         self.window_offset += self.position as u64;
         self.position = 0;
+        self.window_len = keep;
         // A record larger than the window makes it grow, up to what the file holds.
         let room = WINDOW_BYTES.saturating_sub(keep).max(WINDOW_BYTES / 2);
         let wanted = usize::try_from(self.unread_bytes)
             .unwrap_or(usize::MAX)
             .min(room);
-        self.window.resize(keep + wanted, 0);
-        let at = self.window_offset + keep as u64;
-        let Some(open) = &self.open else {
+        let end = keep + wanted;
+        if self.window.len() < end {
+            self.window.resize(end, 0);
+        }
+        let (Some(open), Some(space)) = (&self.open, self.window.get_mut(keep..end)) else {
             return Ok(());
         };
-        let read = self
-            .window
-            .get_mut(keep..)
-            .map_or(Ok(()), |b| open.file.read_exact_at(b, at));
-        if let Err(e) = read {
-            let error = Error::io(format!("read {}", open.path.display()), e);
-            self.window.truncate(keep);
-            return Err(error);
-        }
+        open.file
+            .read_exact_at(space, self.window_offset + keep as u64)
+            .map_err(|e| Error::io(format!("read {}", open.path.display()), e))?;
+        self.window_len = end;
         self.unread_bytes -= wanted as u64;
         self.complete_until = if self.unread_bytes == 0 {
             self.last_header_end
@@ -208,11 +209,15 @@ impl LaneStream {
         Ok(())
     }
 
+    fn content(&self) -> &[u8] {
+        self.window.get(..self.window_len).unwrap_or_default()
+    }
+
     /// The time of the last whole record at hand.
     fn last_time_in_window(&self) -> SessionTime {
         let mut time = SessionTime::ZERO;
         let mut position = 0;
-        while let Some(Ok(record)) = packet::record_at(&self.window, position) {
+        while let Some(Ok(record)) = packet::record_at(self.content(), position) {
             time = SessionTime::from_ns(record.header.timestamp_ns);
             position = record.next;
         }
@@ -222,7 +227,7 @@ impl LaneStream {
     /// Finds the next record in the window.
     #[inline]
     fn look(&mut self) {
-        self.next = match packet::record_at(&self.window, self.position) {
+        self.next = match packet::record_at(self.content(), self.position) {
             Some(Ok(record)) => Some(SessionTime::from_ns(record.header.timestamp_ns)),
             // The rest of it is yet to be read, if it can be true at all.
             Some(Err(PacketError::Record {
@@ -237,26 +242,31 @@ impl LaneStream {
         };
     }
 
-    fn tell_builtin(
+    #[inline]
+    fn hand_over(
         &mut self,
         class: ClassId,
-        payload: &[u8],
+        record: &RawRecord<'_>,
         sink: &mut dyn Sink,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         if Some(class) == self.common.lost
-            && let Ok((lost, _)) = LostPayload::read_from_prefix(payload)
+            && let Ok((lost, _)) = LostPayload::read_from_prefix(record.payload)
         {
             self.lost_told = self.lost_told.saturating_add(lost.count);
-            sink.loss(&Loss::from(&lost))?;
-            return Ok(true);
+            return sink.loss(&Loss::from(&lost));
         }
         if Some(class) == self.common.clock_pair
-            && let Ok((pair, _)) = ClockPairPayload::read_from_prefix(payload)
+            && let Ok((pair, _)) = ClockPairPayload::read_from_prefix(record.payload)
         {
-            sink.clock_pair(&ClockPair::from(&pair))?;
-            return Ok(true);
+            return sink.clock_pair(&ClockPair::from(&pair));
         }
-        Ok(false)
+        sink.record(&EventRecord {
+            class,
+            rest_len_bytes: record.header.rest_len_bytes,
+            cpu: self.cpu,
+            time: SessionTime::from_ns(record.header.timestamp_ns),
+            payload: record.payload,
+        })
     }
 }
 
@@ -304,44 +314,35 @@ impl RecordStream for LaneStream {
         let mut count = 0;
         // The window is lent out while records of it are, and put back after.
         let window = std::mem::take(&mut self.window);
+        let content = window.get(..self.window_len).unwrap_or_default();
         let mut result = Ok(());
-        while self.next.is_some_and(|next| next <= until) {
-            let Some(Ok(record)) = packet::record_at(&window, self.position) else {
-                break;
+        let mut position = self.position;
+        let mut at_hand = packet::record_at(content, position);
+        self.next = loop {
+            // Bytes that are no record here are looked at again below.
+            let Some(Ok(record)) = at_hand else {
+                break None;
             };
+            let time = SessionTime::from_ns(record.header.timestamp_ns);
+            if time > until {
+                break Some(time);
+            }
             let class = ClassId(record.header.class_id);
             if self.common.known.get(usize::from(class.0)) != Some(&true) {
-                let offset = self.window_offset + self.position as u64;
+                let offset = self.window_offset + position as u64;
                 let reason = format!("class {class} is not in kstrace/classes.jsonl");
                 self.damage = Some(self.damage(offset, "id", reason));
-                self.next = None;
-                break;
+                break None;
             }
-            let is_builtin =
-                Some(class) == self.common.lost || Some(class) == self.common.clock_pair;
-            result = if is_builtin
-                && matches!(self.tell_builtin(class, record.payload, sink), Ok(true))
-            {
-                Ok(())
-            } else {
-                sink.record(&EventRecord {
-                    class,
-                    rest_len_bytes: record.header.rest_len_bytes,
-                    cpu: self.cpu,
-                    time: SessionTime::from_ns(record.header.timestamp_ns),
-                    payload: record.payload,
-                })
-            };
+            result = self.hand_over(class, &record, sink);
             if result.is_err() {
-                break;
+                break Some(time);
             }
             count += 1;
-            self.position = record.next;
-            self.next = match packet::record_at(&window, self.position) {
-                Some(Ok(record)) => Some(SessionTime::from_ns(record.header.timestamp_ns)),
-                _ => None,
-            };
-        }
+            position = record.next;
+            at_hand = packet::record_at(content, position);
+        };
+        self.position = position.min(self.window_len);
         self.window = window;
         if self.next.is_none() && self.damage.is_none() {
             self.look();
