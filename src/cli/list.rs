@@ -40,9 +40,11 @@ struct Listed {
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = ListArgs::from_arg_matches(matches)?;
     let wanted = |name: &str| {
+        // A pattern may leave out the system.
+        let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
         args.patterns.is_empty()
             || args.patterns.iter().any(|p| match glob::is_pattern(p) {
-                true => glob::matches(p, name),
+                true => glob::matches(p, name) || glob::matches(p, bare),
                 false => name.contains(p.as_str()),
             })
     };

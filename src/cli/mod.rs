@@ -8,6 +8,7 @@ mod list;
 mod output;
 mod progress;
 mod record;
+mod recording;
 mod report;
 mod size;
 mod summary;

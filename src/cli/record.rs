@@ -5,7 +5,8 @@ use super::progress::Progress;
 use super::size::{parse_buffer_size, parse_duration};
 use super::summary;
 use crate::engine::request::{self, Mode, RecordRequest, SourceChoice, Target};
-use crate::engine::{Recorder, Session, Workload, host};
+use super::recording::{Opened, Recording};
+use crate::engine::{Recorder, Workload, host};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_schema::{Capture, ClockKind};
@@ -74,6 +75,9 @@ pub(super) struct RecordArgs {
     /// Stop after so long: 10, 500ms, 2m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
+    /// Trace in this process even if kstraced is running
+    #[arg(long)]
+    no_daemon: bool,
     /// Print what would be opened, and why, and record nothing
     #[arg(long)]
     dry_run: bool,
@@ -124,10 +128,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if let Some(workload) = &workload {
         request.target = Target::Command { pid: workload.pid() };
     }
-    let plan = crate::engine::plan_for(&request)?;
-    for note in &plan.notes {
-        eprintln!("kstrace: {note}");
-    }
     let capture = Capture {
         command_line: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
         workload: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
@@ -137,14 +137,14 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
             Target::Command { pid } => vec![*pid],
         },
     };
-    let session = Session::open(&plan, &request, capture)?;
+    let session = Opened::open(&request, capture, !args.no_daemon)?;
     for note in session.notes() {
         eprintln!("kstrace: {note}");
     }
     let recorder = Recorder::create(&args.output, session.info())
         .with_context(|| format!("cannot write {}", args.output.display()))?;
     let begun = Instant::now();
-    let running = session.start(Some(Box::new(recorder)))?;
+    let mut running = session.start(Box::new(recorder))?;
     let mut child = match workload.map(Workload::release).transpose() {
         Ok(child) => child,
         Err(error) => {
@@ -153,7 +153,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         }
     };
     let mut progress = Progress::new(!args.quiet);
-    let end = wait(&args, &signals, &mut child, &running, &mut progress)?;
+    let end = wait(&args, &signals, &mut child, &mut running, &mut progress)?;
     progress.clear();
     let stopped = running.stop();
     let status = finish_workload(end, child, &signals)?;
@@ -224,7 +224,7 @@ fn wait(
     args: &RecordArgs,
     signals: &SignalFd,
     child: &mut Option<Child>,
-    running: &crate::engine::Running,
+    running: &mut Recording,
     progress: &mut Progress,
 ) -> Result<End> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

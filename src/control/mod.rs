@@ -5,6 +5,7 @@
 //! break would be a new interface name, served beside this one.
 
 pub mod client;
+pub mod recording;
 pub mod types;
 
 /// The name of the interface.

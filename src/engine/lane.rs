@@ -1,14 +1,20 @@
 //! One CPU's way into the ring: a [`Sink`] over a [`LaneWriter`].
 
 use super::consumer::PacketConsumer;
+use super::request::Mode;
 use kstrace_ring::{Append, LaneWriter, Ring};
 use kstrace_schema::builtin::{ClockPairPayload, LostPayload};
 use kstrace_schema::{
     Certainty, ClassId, ClockPair, Cpu, Error, ErrorKind, EventRecord, EventRecordClass, HopAccount, Loss,
     LossReason, Result, SessionTime, Sink, SourceId,
 };
+use kstrace_schema::wire::record_size_bytes;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
+
+/// How long a full ring waits for its recorders at a time.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The classes that consumers were told of, and how they are told.
 #[derive(Debug)]
@@ -73,6 +79,9 @@ pub(super) struct LaneState {
     dropped: Option<Dropped>,
     /// Time of the lane's last record.
     last: SessionTime,
+    mode: Mode,
+    /// A recorder elsewhere was waited for in vain.
+    stalled: bool,
     /// Packets that the consumer in this thread has.
     handed_over: u64,
     /// Bytes of them.
@@ -80,8 +89,8 @@ pub(super) struct LaneState {
 }
 
 impl LaneState {
-    pub(super) fn new(index: u32, cpu: Cpu, writer: LaneWriter) -> Self {
-        LaneState { index, cpu, writer, dropped: None, last: SessionTime::ZERO, handed_over: 0, bytes: 0 }
+    pub(super) fn new(index: u32, cpu: Cpu, mode: Mode, writer: LaneWriter) -> Self {
+        LaneState { index, cpu, writer, dropped: None, last: SessionTime::ZERO, mode, stalled: false, handed_over: 0, bytes: 0 }
     }
 
     /// The account of this hop.
@@ -147,6 +156,9 @@ impl LaneSink<'_> {
         time: SessionTime,
         payload: &[u8],
     ) -> Result<Append> {
+        if self.consumer.is_none() && !self.lane.writer.has_room(record_size_bytes(payload.len())) {
+            self.wait_for_room(record_size_bytes(payload.len()));
+        }
         let outcome = self.lane.writer.append(class, rest, time, payload);
         // A packet is handed on as soon as it is closed: it is in the cache, and
         // a ring that is recorded from this thread never gets full.
@@ -154,6 +166,25 @@ impl LaneSink<'_> {
             self.hand_over()?;
         }
         Ok(outcome)
+    }
+
+    /// Gives recorders elsewhere a moment to make room; the kernel's buffers
+    /// take in what happens meanwhile. A recorder that does not use it gets no
+    /// second one before it has moved on.
+    #[cold]
+    fn wait_for_room(&mut self, bytes: usize) {
+        if self.lane.stalled || self.lane.mode == Mode::Overwrite {
+            return;
+        }
+        self.lane.writer.notify();
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            std::thread::sleep(PATIENCE / 50);
+            if self.lane.writer.has_room(bytes) {
+                return;
+            }
+        }
+        self.lane.stalled = true;
     }
 
     /// Out of the fast path: what to do when the ring did not take a record.
@@ -180,6 +211,10 @@ impl LaneSink<'_> {
     /// Writes the `kstrace:lost` record of what the ring dropped, if it has room again.
     fn tell_dropped(&mut self) -> Result<()> {
         let Some(dropped) = self.lane.dropped else { return Ok(()) };
+        // A try in vain would count as one more dropped record.
+        if !self.lane.writer.has_room(record_size_bytes(size_of::<LostPayload>())) {
+            return Ok(());
+        }
         let payload = LostPayload::from(&Loss {
             source: SourceId::KSTRACE,
             cpu: self.lane.cpu,
@@ -216,6 +251,7 @@ impl Sink for LaneSink<'_> {
         match self.append(record.class, record.rest_len_bytes, record.time, record.payload)? {
             Append::Written => {
                 self.lane.last = record.time;
+                self.lane.stalled = false;
                 Ok(())
             }
             Append::RingFull => self.not_taken(LossReason::RingFull, record),

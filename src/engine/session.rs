@@ -92,7 +92,7 @@ impl Session {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             let mut writer = ring.lane_writer(index).map_err(ring_error)?;
             writer.begin(clock_now);
-            Ok(LaneState::new(number, cpu, writer))
+            Ok(LaneState::new(number, cpu, plan.mode, writer))
         };
         let mut cpus = Vec::new();
         for (index, cpu) in lanes.iter().enumerate() {

@@ -142,9 +142,14 @@ fn function_tracer(tracefs: &Tracefs, instance: &Instance) -> Finding {
         .and_then(|()| instance.set_current_tracer("nop"));
     match tried {
         Ok(()) => Finding::new(AREA, what, State::Ok, graph),
-        Err(e) => Finding::new(AREA, what, State::Denied, format!("there, but refused: {e}")).fix(
+        Err(e) => Finding::new(AREA, what, State::Denied, format!("there, but refused: {}", reason(&e))).fix(
             "the kernel or hypervisor protects its text against patching (or sysctl kernel.ftrace_enabled is 0): \
              use tracepoints, or another kernel",
         ),
     }
+}
+
+/// The kernel's answer alone: the hints of the error's text are for other cases.
+fn reason(e: &tracefs::Error) -> String {
+    e.io().map_or_else(|| e.to_string(), ToString::to_string)
 }
