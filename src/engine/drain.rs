@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// No record waits longer than this for readers of the ring or of the file.
 const LATENCY_BOUND: Duration = Duration::from_millis(100);
+/// Records that make it worth to go on without sleeping.
+const WORTH_A_ROUND: u64 = 1024;
 /// After a wake-up by a filling buffer: when to look again at records that were
 /// too young to be known complete, for they still take room in the buffer.
 const HELD_RECHECK: Duration = Duration::from_millis(2);
@@ -108,7 +110,9 @@ impl Drain {
                     self.flush()?;
                 }
             }
-            if !more {
+            // Close to the present a round finds little that is known complete: better to
+            // let some gather than to go round and round.
+            if !more || emitted < WORTH_A_ROUND {
                 let busy_until = last_flush + LATENCY_BOUND;
                 let pair_at = last_pair + CLOCK_PAIR_INTERVAL;
                 let wake_at = if idle { pair_at } else { pair_at.min(busy_until) };

@@ -128,11 +128,12 @@ impl CpuStream {
         Ok((false, false))
     }
 
-    /// Time of the youngest record at hand: since a ring is in order, no older one can come.
-    fn youngest(&mut self) -> Option<SessionTime> {
+    /// A time up to which all records are at hand: the begin of the youngest
+    /// sub-buffer there. Those before it are complete, since a ring is in order.
+    fn known_until(&mut self) -> Option<SessionTime> {
         let page = self.walk.layout.page(self.buffer.last()?)?;
-        let last = page.events().last()?;
-        Some(SessionTime::from_ns(self.walk.time.ns(last.time_raw)))
+        let begin_raw = page.time_raw;
+        Some(SessionTime::from_ns(self.walk.time.ns(begin_raw)))
     }
 }
 
@@ -170,16 +171,16 @@ impl RecordStream for CpuStream {
             Some(oldest) => self.walk.time.nothing_before(oldest.time_raw),
             None => self.walk.time.nothing_before(began.raw),
         }
-        let youngest = self.youngest();
+        let known_until = self.known_until().unwrap_or_default();
         let settled_ns = began.ns.saturating_sub(COMMIT_GRACE_NS);
         // Writers that had begun when tracing stopped have ended after the grace.
         let all_over = stopped.is_some_and(|since_ns| empty && since_ns <= settled_ns);
         let complete_until = if all_over {
             SessionTime::MAX
         } else if empty {
-            SessionTime::from_ns(settled_ns).max(youngest.unwrap_or_default())
+            SessionTime::from_ns(settled_ns).max(known_until)
         } else {
-            youngest.unwrap_or_default()
+            known_until
         };
         self.complete_until = self.complete_until.max(complete_until);
         // After the stop only the grace is waited for, and nothing will wake the reader.
