@@ -319,7 +319,7 @@ impl Facts {
             .collect();
         let value = json!({
             "session": reader.session(),
-            "complete": reader.state() == TraceState::Complete,
+            "state": reader.state(),
             "records": self.records,
             "packets": self.packets,
             "bytes": self.bytes,

@@ -37,6 +37,8 @@ pub(super) enum Kind {
 pub(super) struct ClassPlan {
     pub(super) class: Arc<EventRecordClass>,
     pub(super) kind: Kind,
+    /// `event: `
+    pub(super) label: Box<[u8]>,
     /// Passes the filters that depend on the class alone.
     pub(super) wanted: bool,
     pub(super) entry: Option<Entry>,
@@ -146,6 +148,7 @@ impl ClassPlan {
             .collect();
         ClassPlan {
             kind,
+            label: format!("{}: ", class.name).into_bytes().into(),
             wanted: wanted(class, kind, filter),
             callchain: role(Role::Callchain).or_else(|| kernel_stack(class)),
             ip: role(Role::InstructionPointer),

@@ -48,6 +48,20 @@ impl<'o> Object<'o> {
 /// A JSON string. Bytes that are no UTF-8 become U+FFFD.
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
+    if text.iter().all(|b| is_plain(*b)) {
+        out.extend_from_slice(text);
+    } else {
+        escaped(out, text);
+    }
+    out.push(b'"');
+}
+
+/// Whether a byte stands for itself, wherever it stands.
+fn is_plain(b: u8) -> bool {
+    (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\'
+}
+
+fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
         for &b in chunk.valid().as_bytes() {
             match b {
@@ -66,7 +80,6 @@ pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    out.push(b'"');
 }
 
 /// A value by itself: integers as numbers whatever their base, BLOBs in hexadecimal.

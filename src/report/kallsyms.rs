@@ -81,6 +81,12 @@ impl Kallsyms {
         self.table().symbols.is_empty()
     }
 
+    /// Whether the table is that of the running kernel: the trace is of this boot,
+    /// and what its processes left on this machine is theirs.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
     fn table(&self) -> &Table {
         self.table.get_or_init(|| {
             if self.running {

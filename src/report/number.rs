@@ -77,6 +77,40 @@ pub(super) fn padded(out: &mut Vec<u8>, v: u64, width: usize, fill: u8) {
     out.extend_from_slice(digits.text());
 }
 
+/// All of `place` filled with the last digits of `v`, zeros before them.
+#[inline]
+pub(super) fn fill_zeros(place: &mut [u8], mut v: u64) {
+    for pair in place.rchunks_mut(2) {
+        let digits = (v % 100) as usize * 2;
+        v /= 100;
+        match pair {
+            [high, low] => (*high, *low) = (PAIRS[digits], PAIRS[digits + 1]),
+            [low] => *low = PAIRS[digits + 1],
+            _ => {}
+        }
+    }
+}
+
+/// Digits of `v` at the end of `place`; what is before them stays. `v` must fit.
+#[inline]
+pub(super) fn fill_right(place: &mut [u8], v: u64) {
+    let digits = Digits::of(v);
+    let text = digits.text();
+    if let Some(start) = place.len().checked_sub(text.len()) {
+        place[start..].copy_from_slice(text);
+    }
+}
+
+/// Digits of `v` at the start of `place`; what is after them stays. `v` must fit.
+#[inline]
+pub(super) fn fill_left(place: &mut [u8], v: u64) {
+    let digits = Digits::of(v);
+    let text = digits.text();
+    if let Some(place) = place.get_mut(..text.len()) {
+        place.copy_from_slice(text);
+    }
+}
+
 /// Lower-case hexadecimal without a prefix.
 #[inline]
 pub(super) fn hex(out: &mut Vec<u8>, v: u64) {
@@ -126,6 +160,14 @@ mod tests {
             }
             v = v.wrapping_mul(7).max(1);
         }
+        let mut place = *b"xxxxxxxxx";
+        fill_zeros(&mut place, 1_002_003_004);
+        assert_eq!(&place, b"002003004");
+        let mut place = *b"      ";
+        fill_right(&mut place, 6341);
+        assert_eq!(&place, b"  6341");
+        fill_left(&mut place, 12);
+        assert_eq!(&place, b"126341");
         assert_eq!(text(|o| signed(o, i64::MIN)), i64::MIN.to_string());
         assert_eq!(text(|o| spaces(o, 130)), " ".repeat(130));
     }

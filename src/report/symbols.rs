@@ -149,10 +149,12 @@ impl Symbols {
                 }
             }
             Key::Process(pid, address) => {
-                let map = self
-                    .jit
-                    .entry(pid)
-                    .or_insert_with(|| PerfMap::of_process(pid));
+                // After a reboot, or elsewhere, the same id is another process.
+                let of_this_boot = self.kernel.is_running();
+                let map = self.jit.entry(pid).or_insert_with(|| match of_this_boot {
+                    true => PerfMap::of_process(pid),
+                    false => PerfMap::default(),
+                });
                 let symbol = map
                     .resolve(address)
                     .map(|(name, offset)| (name.into(), offset));

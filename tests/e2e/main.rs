@@ -6,3 +6,4 @@ mod counted;
 mod kill;
 mod loss;
 mod support;
+mod text;

@@ -70,6 +70,7 @@ pub fn walk<'a, V: Visitor<'a>>(
         offset: 0,
         rest_len: rest_len_bytes.into(),
         seen: Seen::new(),
+        open_arrays: 0,
         visitor,
     };
     match walk.members(class, 0) {
@@ -100,43 +101,56 @@ const SEEN_INLINE: usize = 32;
 /// and selectors refer to. Allocates only for payloads with more integers than
 /// tracepoints ever have.
 struct Seen {
-    inline: [(usize, i128); SEEN_INLINE],
+    classes: [usize; SEEN_INLINE],
+    /// Sign-extended where the class is signed.
+    values: [u64; SEEN_INLINE],
     len: usize,
-    more: Vec<(usize, i128)>,
+    more: Vec<(usize, u64)>,
 }
 
 impl Seen {
     fn new() -> Self {
         Seen {
-            inline: [(0, 0); SEEN_INLINE],
+            classes: [0; SEEN_INLINE],
+            values: [0; SEEN_INLINE],
             len: 0,
             more: Vec::new(),
         }
     }
 
-    fn note(&mut self, class: &IntegerClass, value: i128) {
-        let entry = (std::ptr::from_ref(class) as usize, value);
-        // Elements of arrays come again and again: theirs replace each other.
-        if let Some(old) = self.entry(entry.0) {
-            *old = entry;
+    /// `again` if it may have been noted before: within an array, where the
+    /// elements' integers replace each other.
+    fn note(&mut self, class: &IntegerClass, value: u64, again: bool) {
+        let key = std::ptr::from_ref(class) as usize;
+        if again && let Some(old) = self.entry(key) {
+            *old = value;
         } else if self.len < SEEN_INLINE {
-            self.inline[self.len] = entry;
+            self.classes[self.len] = key;
+            self.values[self.len] = value;
             self.len += 1;
         } else {
-            self.more.push(entry);
+            self.more.push((key, value));
         }
     }
 
-    fn entry(&mut self, key: usize) -> Option<&mut (usize, i128)> {
-        self.inline[..self.len]
-            .iter_mut()
-            .chain(&mut self.more)
-            .find(|(k, _)| *k == key)
+    fn entry(&mut self, key: usize) -> Option<&mut u64> {
+        match self.classes[..self.len].iter().position(|k| *k == key) {
+            Some(at) => self.values.get_mut(at),
+            None => self
+                .more
+                .iter_mut()
+                .find(|(k, _)| *k == key)
+                .map(|(_, v)| v),
+        }
     }
 
     fn value(&mut self, class: &IntegerClass) -> Option<i128> {
-        self.entry(std::ptr::from_ref(class) as usize)
-            .map(|(_, v)| *v)
+        let value = *self.entry(std::ptr::from_ref(class) as usize)?;
+        Some(if class.signed {
+            i128::from(value as i64)
+        } else {
+            i128::from(value)
+        })
     }
 }
 
@@ -146,6 +160,8 @@ struct Walk<'a, 'v, V> {
     offset: usize,
     rest_len: usize,
     seen: Seen,
+    /// Arrays that are being visited element by element.
+    open_arrays: usize,
     visitor: &'v mut V,
 }
 
@@ -224,7 +240,8 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
             FieldClass::Integer(i) => {
                 let bytes = self.take(name, i.size_bytes.into())?;
                 let value = self.fixed(&field, bytes, i.size_bytes)?;
-                self.seen.note(i, value.as_i128().unwrap_or(0));
+                self.seen
+                    .note(i, value.as_u64().unwrap_or(0), self.open_arrays > 0);
                 go_on(self.visitor.value(&field, value))
             }
             FieldClass::Float(f) => {
@@ -359,9 +376,11 @@ impl<'a, V: Visitor<'a>> Walk<'a, '_, V> {
             self.visitor
                 .begin_array(field, usize::try_from(count).unwrap_or(usize::MAX)),
         )?;
+        self.open_arrays += 1;
         for _ in 0..count {
             self.field("", element, None, depth + 1)?;
         }
+        self.open_arrays -= 1;
         go_on(self.visitor.end_array())
     }
 }
