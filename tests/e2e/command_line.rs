@@ -40,7 +40,7 @@ fn mistakes_get_a_clear_message_and_the_right_status() {
         ),
         (
             &["--source", "perf", "-e", "sched:sched_switch", "--filter", "nofield == 1", "--", "true"],
-            1,
+            2,
             &["sched:sched_switch"],
         ),
         (&["-e", "cpu-clock", "-p", "999999999"], 1, &["999999999"]),

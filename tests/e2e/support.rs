@@ -4,9 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The first argument of every system call that `kstrace-load` makes.
-pub(crate) const MAGIC_DECIMAL: &str = "1920234347";
-/// The same as tracepoint text prints it.
+/// The first argument of every system call that `kstrace-load` makes, as tracepoint text prints it.
 pub(crate) const MAGIC_HEX: &str = "7274736b";
 
 pub(crate) fn kstrace_path() -> &'static str {
