@@ -74,7 +74,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
             for (name, count) in &report.not_held {
                 eprintln!("kstrace: {count} of {name} have no place in a perf.data");
             }
-            Ok(if outcome.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if outcome.damage.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
     }
 }

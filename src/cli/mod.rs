@@ -83,7 +83,9 @@ fn command() -> Command {
 /// with `--fail-on-loss` when records were lost; after a recorded command, its own.
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
-    let Some((name, arguments)) = matches.subcommand() else { return ExitCode::from(2) };
+    let Some((name, arguments)) = matches.subcommand() else {
+        return ExitCode::from(2);
+    };
     let verb = VERBS.iter().find(|v| (v.command)().get_name() == name);
     let outcome = verb.map_or(Ok(ExitCode::from(2)), |v| (v.run)(arguments));
     match outcome {

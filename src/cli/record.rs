@@ -2,10 +2,10 @@
 
 use super::events::event_requests;
 use super::progress::Progress;
+use super::recording::{Opened, Recording};
 use super::size::{parse_buffer_size, parse_duration};
 use super::summary;
 use crate::engine::request::{self, Mode, RecordRequest, SourceChoice, Target};
-use super::recording::{Opened, Recording};
 use crate::engine::{Recorder, Workload, host};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -93,7 +93,8 @@ pub(super) struct RecordArgs {
 }
 
 fn parse_clock(text: &str) -> Result<ClockKind, String> {
-    text.parse().map_err(|e: kstrace_schema::Error| e.to_string())
+    text.parse()
+        .map_err(|e: kstrace_schema::Error| e.to_string())
 }
 
 /// Why recording ended.
@@ -128,11 +129,19 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if let Some(workload) = &workload
         && !args.all_cpus
     {
-        request.target = Target::Command { pid: workload.pid() };
+        request.target = Target::Command {
+            pid: workload.pid(),
+        };
     }
     let capture = Capture {
-        command_line: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
-        workload: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        command_line: std::env::args_os()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect(),
+        workload: args
+            .command
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect(),
         pids: match &request.target {
             Target::System => Vec::new(),
             Target::Pids(pids) => pids.clone(),
@@ -159,7 +168,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     progress.clear();
     let stopped = running.stop();
     let status = finish_workload(end, child, &signals)?;
-    let outcome = stopped.with_context(|| format!("recording to {} stopped", args.output.display()))?;
+    let outcome =
+        stopped.with_context(|| format!("recording to {} stopped", args.output.display()))?;
     for problem in &outcome.problems {
         eprintln!("kstrace: {:#}", anyhow::anyhow!("{problem:?}"));
     }
@@ -181,16 +191,17 @@ fn request_of(args: &RecordArgs, matches: &ArgMatches) -> Result<RecordRequest> 
         (false, true) => Target::Pids(args.pid.clone()),
         (true, _) => Target::System,
     };
-    let cpus = match &args.cpu {
-        None => None,
-        Some(text) => Some(
-            host::parse_cpu_list(text).ok_or_else(|| {
+    let cpus =
+        match &args.cpu {
+            None => None,
+            Some(text) => Some(host::parse_cpu_list(text).ok_or_else(|| {
                 super::usage(format!("-C: '{text}' is no CPU list such as 0-3,8"))
-            })?,
-        ),
-    };
+            })?),
+        };
     if args.count == Some(0) || args.freq == Some(0) {
-        return Err(super::usage("a sampling frequency or period of 0 makes no sense"));
+        return Err(super::usage(
+            "a sampling frequency or period of 0 makes no sense",
+        ));
     }
     Ok(RecordRequest {
         events: event_requests(matches)?,
@@ -214,7 +225,13 @@ fn request_of(args: &RecordArgs, matches: &ArgMatches) -> Result<RecordRequest> 
 
 fn block_signals() -> Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD, Signal::SIGUSR2] {
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+        Signal::SIGUSR2,
+    ] {
         set.add(signal);
     }
     set.thread_block().context("block signals")?;
@@ -281,7 +298,9 @@ fn finish_workload(
     if let End::Workload(status) = end {
         return Ok(Some(status));
     }
-    let Some(mut child) = child else { return Ok(None) };
+    let Some(mut child) = child else {
+        return Ok(None);
+    };
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
     // It may have ended by itself meanwhile.
     let _ = kill(pid, Signal::SIGTERM);
@@ -304,6 +323,9 @@ fn finish_workload(
 
 /// A command's end as a shell states it: its status, or 128 and the signal.
 fn exit_byte(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|s| 128 + s))
+        .unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }

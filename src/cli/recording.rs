@@ -1,15 +1,25 @@
 //! A recording, whether this process traces or the daemon does.
 
-use crate::control::client::Client;
+use crate::control::client::{CANNOT_CONNECT, Client};
 use crate::control::recording::{DaemonRecording, DaemonSession};
+use crate::control::socket_path;
 use crate::engine::request::RecordRequest;
 use crate::engine::{Outcome, PacketConsumer, Running, Session, StatsReading, plan_for};
 use anyhow::Result;
-use kstrace_schema::{Capture, SessionInfo};
+use kstrace_schema::{Capture, Error, ErrorKind, SessionInfo};
 use std::os::fd::BorrowedFd;
 
 /// Between two processes a ring must bridge the time until the other runs.
 const SHARED_RING_BYTES: u64 = 16 << 20;
+
+/// A daemon that cannot be reached, speaks other versions or does not serve this
+/// user: this process may do better.
+fn is_only_the_daemon(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::ReceiverGone
+    ) || error.to_string().starts_with(CANNOT_CONNECT)
+}
 
 /// A session that is open.
 pub(super) enum Opened {
@@ -24,17 +34,34 @@ impl Opened {
         capture: Capture,
         use_daemon: bool,
     ) -> Result<Opened> {
-        // No daemon, or one that cannot be reached, is nothing to talk about.
-        if let Some(client) = use_daemon.then(|| Client::connect().ok()).flatten() {
-            let mut request = request.clone();
-            request.ring_bytes_per_cpu = request.ring_bytes_per_cpu.max(SHARED_RING_BYTES);
-            return Ok(Opened::Daemon(Box::new(DaemonSession::open(client, &request, capture)?)));
+        if use_daemon {
+            match Self::through_daemon(request, capture.clone()) {
+                Ok(session) => return Ok(session),
+                // No daemon, no word.
+                Err(e) if e.kind() == ErrorKind::NotFound && !socket_path().exists() => {}
+                Err(e) if is_only_the_daemon(&e) => eprintln!(
+                    "kstrace: not through kstraced, but in this process: {:#}",
+                    anyhow::Error::from(e)
+                ),
+                Err(e) => return Err(e.into()),
+            }
         }
         let plan = plan_for(request)?;
         for note in &plan.notes {
             eprintln!("kstrace: {note}");
         }
-        Ok(Opened::Here(Box::new(Session::open(&plan, request, capture)?)))
+        Ok(Opened::Here(Box::new(Session::open(
+            &plan, request, capture,
+        )?)))
+    }
+
+    fn through_daemon(request: &RecordRequest, capture: Capture) -> Result<Opened, Error> {
+        let client = Client::connect()?;
+        let mut request = request.clone();
+        request.ring_bytes_per_cpu = request.ring_bytes_per_cpu.max(SHARED_RING_BYTES);
+        Ok(Opened::Daemon(Box::new(DaemonSession::open(
+            client, &request, capture,
+        )?)))
     }
 
     pub(super) fn info(&self) -> &SessionInfo {

@@ -17,7 +17,11 @@ impl Control {
     pub(super) fn new() -> Result<Self> {
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|e| Error::io("make an eventfd", e.into()))?;
-        Ok(Control { wake, stop: AtomicBool::new(false), flush: AtomicBool::new(false) })
+        Ok(Control {
+            wake,
+            stop: AtomicBool::new(false),
+            flush: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn request_stop(&self) {

@@ -115,7 +115,11 @@ impl Drain {
             if !more || emitted < WORTH_A_ROUND {
                 let busy_until = last_flush + LATENCY_BOUND;
                 let pair_at = last_pair + CLOCK_PAIR_INTERVAL;
-                let wake_at = if idle { pair_at } else { pair_at.min(busy_until) };
+                let wake_at = if idle {
+                    pair_at
+                } else {
+                    pair_at.min(busy_until)
+                };
                 let mut at_most = wake_at.saturating_duration_since(Instant::now());
                 if pressed && self.cpus.iter_mut().any(|c| c.merger.holds_records()) {
                     at_most = at_most.min(HELD_RECHECK);
@@ -182,10 +186,14 @@ impl Drain {
     fn sleep(&self, at_most: Duration) -> Result<bool> {
         let mut fds = vec![PollFd::new(self.control.fd(), PollFlags::POLLIN)];
         for cpu in &self.cpus {
-            fds.extend(cpu.merger.wakeups().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            fds.extend(
+                cpu.merger
+                    .wakeups()
+                    .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+            );
         }
-        let timeout = PollTimeout::try_from(at_most + Duration::from_millis(1))
-            .unwrap_or(PollTimeout::MAX);
+        let timeout =
+            PollTimeout::try_from(at_most + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {
                 self.control.clear();
@@ -208,7 +216,9 @@ impl Drain {
             let emitted = cpu.merger.flush(&mut sink)?;
             outcome.accounts.extend(cpu.merger.finish(&mut sink)?);
             self.stats.add_round(emitted);
-            outcome.problems.extend(cpu.merger.take_errors().into_iter().map(|e| e.error));
+            outcome
+                .problems
+                .extend(cpu.merger.take_errors().into_iter().map(|e| e.error));
         }
         self.clock_pair()?;
         if self.mode == Mode::Overwrite
@@ -219,7 +229,10 @@ impl Drain {
             }
         }
         for CpuDrain { lane, .. } in self.cpus.iter_mut().chain([&mut self.own]) {
-            let consumer = self.consumer.as_deref_mut().map(|c| c as &mut dyn PacketConsumer);
+            let consumer = self
+                .consumer
+                .as_deref_mut()
+                .map(|c| c as &mut dyn PacketConsumer);
             lane.sink(&mut self.classes, consumer).finish()?;
             outcome.accounts.push(lane.account());
         }
@@ -236,7 +249,9 @@ fn streaming(
     consumer: &mut Option<Box<dyn PacketConsumer>>,
 ) -> Option<&mut dyn PacketConsumer> {
     match mode {
-        Mode::Discard => consumer.as_deref_mut().map(|c| c as &mut dyn PacketConsumer),
+        Mode::Discard => consumer
+            .as_deref_mut()
+            .map(|c| c as &mut dyn PacketConsumer),
         Mode::Overwrite => None,
     }
 }

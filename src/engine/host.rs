@@ -8,7 +8,9 @@ use std::fs;
 pub fn host_info() -> HostInfo {
     let uts = nix::sys::utsname::uname().ok();
     let text = |f: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
-        uts.as_ref().map(|u| f(u).to_string_lossy().into_owned()).unwrap_or_default()
+        uts.as_ref()
+            .map(|u| f(u).to_string_lossy().into_owned())
+            .unwrap_or_default()
     };
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = |key: &str| field(&cpuinfo, key).unwrap_or_default();
@@ -42,12 +44,17 @@ pub fn page_size_bytes() -> u32 {
 
 /// The id of this boot: clocks are comparable only within one.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// A random UUID from the kernel, in text form.
 pub fn random_uuid() -> std::io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
+    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
+        .trim()
+        .to_owned())
 }
 
 /// The CPUs that are online.
@@ -56,7 +63,10 @@ pub fn online_cpus() -> std::io::Result<Vec<u32>> {
     parse_cpu_list(&text).ok_or_else(|| {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,
-            format!("/sys/devices/system/cpu/online: '{}' is no CPU list", text.trim()),
+            format!(
+                "/sys/devices/system/cpu/online: '{}' is no CPU list",
+                text.trim()
+            ),
         )
     })
 }
@@ -106,7 +116,11 @@ fn cpu_id(cpuinfo: &str) -> String {
         .iter()
         .filter_map(|k| field(cpuinfo, k))
         .collect();
-    if parts.len() == 4 { parts.join(",") } else { String::new() }
+    if parts.len() == 4 {
+        parts.join(",")
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use super::consumer::PacketConsumer;
 use super::request::Mode;
 use kstrace_ring::{Append, LaneWriter, Ring};
 use kstrace_schema::builtin::{ClockPairPayload, LostPayload};
-use kstrace_schema::{
-    Certainty, ClassId, ClockPair, Cpu, Error, ErrorKind, EventRecord, EventRecordClass, HopAccount, Loss,
-    LossReason, Result, SessionTime, Sink, SourceId,
-};
 use kstrace_schema::wire::record_size_bytes;
+use kstrace_schema::{
+    Certainty, ClassId, ClockPair, Cpu, Error, ErrorKind, EventRecord, EventRecordClass,
+    HopAccount, Loss, LossReason, Result, SessionTime, Sink, SourceId,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
@@ -27,7 +27,12 @@ pub(super) struct ClassLog {
 
 impl ClassLog {
     pub(super) fn new(ring: Arc<Ring>, lost: ClassId, clock_pair: ClassId) -> Self {
-        ClassLog { ring, told: Vec::new(), lost, clock_pair }
+        ClassLog {
+            ring,
+            told: Vec::new(),
+            lost,
+            clock_pair,
+        }
     }
 
     /// Tells of a class once: in the ring's metadata lane, and to the consumer.
@@ -49,7 +54,10 @@ impl ClassLog {
         self.ring.append_metadata(&text).map_err(|e| {
             Error::with_source(
                 ErrorKind::ResourceExhausted,
-                format!("class {} does not fit the ring's metadata lane", class.qualified_name()),
+                format!(
+                    "class {} does not fit the ring's metadata lane",
+                    class.qualified_name()
+                ),
                 e,
             )
         })?;
@@ -90,7 +98,17 @@ pub(super) struct LaneState {
 
 impl LaneState {
     pub(super) fn new(index: u32, cpu: Cpu, mode: Mode, writer: LaneWriter) -> Self {
-        LaneState { index, cpu, writer, dropped: None, last: SessionTime::ZERO, mode, stalled: false, handed_over: 0, bytes: 0 }
+        LaneState {
+            index,
+            cpu,
+            writer,
+            dropped: None,
+            last: SessionTime::ZERO,
+            mode,
+            stalled: false,
+            handed_over: 0,
+            bytes: 0,
+        }
     }
 
     /// The account of this hop.
@@ -104,7 +122,11 @@ impl LaneState {
         classes: &'a mut ClassLog,
         consumer: Option<&'a mut dyn PacketConsumer>,
     ) -> LaneSink<'a> {
-        LaneSink { lane: self, classes, consumer }
+        LaneSink {
+            lane: self,
+            classes,
+            consumer,
+        }
     }
 }
 
@@ -118,8 +140,15 @@ pub(super) struct LaneSink<'a> {
 impl LaneSink<'_> {
     /// Hands closed packets to the consumer, if the consumer runs here.
     pub(super) fn hand_over(&mut self) -> Result<()> {
-        let Some(consumer) = self.consumer.as_deref_mut() else { return Ok(()) };
-        let LaneState { index, writer, bytes, .. } = &mut *self.lane;
+        let Some(consumer) = self.consumer.as_deref_mut() else {
+            return Ok(());
+        };
+        let LaneState {
+            index,
+            writer,
+            bytes,
+            ..
+        } = &mut *self.lane;
         writer.drain_closed(|packet| {
             *bytes += packet.len() as u64;
             consumer.packet(*index, packet)
@@ -210,9 +239,15 @@ impl LaneSink<'_> {
 
     /// Writes the `kstrace:lost` record of what the ring dropped, if it has room again.
     fn tell_dropped(&mut self) -> Result<()> {
-        let Some(dropped) = self.lane.dropped else { return Ok(()) };
+        let Some(dropped) = self.lane.dropped else {
+            return Ok(());
+        };
         // A try in vain would count as one more dropped record.
-        if !self.lane.writer.has_room(record_size_bytes(size_of::<LostPayload>())) {
+        if !self
+            .lane
+            .writer
+            .has_room(record_size_bytes(size_of::<LostPayload>()))
+        {
             return Ok(());
         }
         let payload = LostPayload::from(&Loss {
@@ -240,7 +275,8 @@ impl LaneSink<'_> {
 
 impl Sink for LaneSink<'_> {
     fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {
-        self.classes.tell(class, self.consumer.as_deref_mut().map(|c| c as _))
+        self.classes
+            .tell(class, self.consumer.as_deref_mut().map(|c| c as _))
     }
 
     #[inline]
@@ -248,7 +284,12 @@ impl Sink for LaneSink<'_> {
         if self.lane.dropped.is_some() {
             self.tell_dropped()?;
         }
-        match self.append(record.class, record.rest_len_bytes, record.time, record.payload)? {
+        match self.append(
+            record.class,
+            record.rest_len_bytes,
+            record.time,
+            record.payload,
+        )? {
             Append::Written => {
                 self.lane.last = record.time;
                 self.lane.stalled = false;

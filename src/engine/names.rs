@@ -40,7 +40,10 @@ impl EventNames for LiveNames {
     }
 
     fn perf_names(&self) -> Vec<String> {
-        kstrace_perf::software_and_hardware_names().into_iter().map(|(name, _)| name).collect()
+        kstrace_perf::software_and_hardware_names()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
     }
 
     fn tracepoints_missing(&self) -> Option<&str> {
@@ -73,7 +76,9 @@ fn perf_tracepoints() -> Result<(), String> {
     if level <= -1 || nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    Err(format!("perf_event_paranoid is {level}: only -1 lets a user read tracepoints"))
+    Err(format!(
+        "perf_event_paranoid is {level}: only -1 lets a user read tracepoints"
+    ))
 }
 
 /// Resolves the events of a request on this machine and chooses their sources.

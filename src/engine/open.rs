@@ -4,10 +4,8 @@ use super::plan::{CapturePlan, PlannedEvent, Sampling, Via};
 use super::request::{Mode, RecordRequest, Target};
 use super::resolve::{EventKind, FunctionTracer};
 use kstrace_ftrace::{EventChoice, FtracePlan, FtraceSource, FunctionTracer as Tracer};
-use kstrace_perf::{EventRequest, EventSpec, Period, PerfPlan, PerfSource};
-use kstrace_schema::{
-    ClassRegistry, Error, ErrorKind, Result, ResultExt, Source, SourceId,
-};
+use kstrace_perf::{EventRequest, EventSpec, PerfPlan, PerfSource, Period};
+use kstrace_schema::{ClassRegistry, Error, ErrorKind, Result, ResultExt, Source, SourceId};
 use std::fs;
 use std::sync::Arc;
 
@@ -52,7 +50,11 @@ pub(super) fn sources(
     }
     // After perf: whoever is there first is called first at a tracepoint, and perf takes
     // less time until the other's turn.
-    let through_ftrace: Vec<_> = plan.events.iter().filter(|e| e.via == Via::Ftrace).collect();
+    let through_ftrace: Vec<_> = plan
+        .events
+        .iter()
+        .filter(|e| e.via == Via::Ftrace)
+        .collect();
     if !through_ftrace.is_empty() {
         let ftrace_plan = ftrace_plan(plan, request, &through_ftrace)?;
         let source = FtraceSource::open(ftrace_plan, FTRACE, Arc::clone(registry))?;
@@ -65,14 +67,19 @@ fn check_pid(pid: i32) -> Result<()> {
     if pid > 0 && fs::exists(format!("/proc/{pid}")).unwrap_or(false) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::NotFound, format!("-p {pid}: there is no process {pid}")))
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!("-p {pid}: there is no process {pid}"),
+    ))
 }
 
 /// A process's threads: ftrace filters by thread.
 fn threads(pid: i32) -> Result<Vec<i32>> {
     let path = format!("/proc/{pid}/task");
     let entries = fs::read_dir(&path).context(|| format!("process {pid}: {path}"))?;
-    Ok(entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect())
+    Ok(entries
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
 }
 
 fn ftrace_plan(
@@ -84,14 +91,18 @@ fn ftrace_plan(
         pids: match &plan.target {
             Target::System => Vec::new(),
             Target::Command { pid } => vec![*pid],
-            Target::Pids(pids) => {
-                pids.iter().map(|p| threads(*p)).collect::<Result<Vec<_>>>()?.concat()
-            }
+            Target::Pids(pids) => pids
+                .iter()
+                .map(|p| threads(*p))
+                .collect::<Result<Vec<_>>>()?
+                .concat(),
         },
         exclude_pids: match plan.target {
-            Target::System => {
-                request.exclude_pids.iter().flat_map(|p| threads(*p).unwrap_or_default()).collect()
-            }
+            Target::System => request
+                .exclude_pids
+                .iter()
+                .flat_map(|p| threads(*p).unwrap_or_default())
+                .collect(),
             _ => Vec::new(),
         },
         cpus: plan.cpus.clone(),
@@ -120,7 +131,10 @@ fn ftrace_plan(
                          choose ftrace:function or ftrace:function_graph",
                     ));
                 }
-                out.tracer = Some(Tracer { kind, filters: plan.function_filter.clone() });
+                out.tracer = Some(Tracer {
+                    kind,
+                    filters: plan.function_filter.clone(),
+                });
             }
             EventKind::Perf(name) => {
                 return Err(Error::new(
@@ -139,7 +153,10 @@ fn perf_plan(plan: &CapturePlan, events: &[&PlannedEvent]) -> Result<PerfPlan> {
         Target::Pids(pids) => kstrace_perf::Target::Pids(pids.clone()),
         Target::Command { pid } => kstrace_perf::Target::Command(*pid),
     };
-    let requests = events.iter().map(|e| perf_event(e)).collect::<Result<Vec<_>>>()?;
+    let requests = events
+        .iter()
+        .map(|e| perf_event(e))
+        .collect::<Result<Vec<_>>>()?;
     let buffer = if requests.is_empty() {
         SIDEBAND_BUFFER_BYTES
     } else {
@@ -161,7 +178,10 @@ fn perf_event(event: &PlannedEvent) -> Result<EventRequest> {
         EventKind::Tracepoint(name) => EventSpec::tracepoint(&name.system, &name.name),
         EventKind::Perf(text) => text.parse::<EventSpec>().map_err(Error::from)?,
         EventKind::Function(_) => {
-            return Err(Error::new(ErrorKind::Unsupported, "only ftrace traces functions"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "only ftrace traces functions",
+            ));
         }
     };
     let mut request = EventRequest::new(spec);

@@ -5,10 +5,10 @@
 
 use super::request::{Mode, RecordRequest, SourceChoice, Target};
 use super::resolve::{EventKind, FunctionTracer, ResolvedEvent};
-use tracefs::EventName;
 use kstrace_perf::EventSpec;
 use kstrace_schema::{ClockKind, Error, ErrorKind, Result};
 use std::fmt;
+use tracefs::EventName;
 
 /// What this machine offers, as far as the choice depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,14 +109,23 @@ const DEFAULT_FREQUENCY_HZ: u64 = 4000;
 ///
 /// # Errors
 /// `ErrorKind::Unsupported` where no interface, or no clock, can do what was asked.
-pub fn plan(request: &RecordRequest, events: &[ResolvedEvent], facts: &Facts) -> Result<CapturePlan> {
+pub fn plan(
+    request: &RecordRequest,
+    events: &[ResolvedEvent],
+    facts: &Facts,
+) -> Result<CapturePlan> {
     if events.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidInput, "no event to record: name one with -e"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "no event to record: name one with -e",
+        ));
     }
     let any_sampled = events.iter().any(|e| matches!(e.kind, EventKind::Perf(_)));
     let mut planned = Vec::new();
     for event in events {
-        let stack = event.stack.unwrap_or(request.callchain && applies(event, any_sampled));
+        let stack = event
+            .stack
+            .unwrap_or(request.callchain && applies(event, any_sampled));
         let sampling = sampling(request, event, any_sampled);
         let one = |via, reason| PlannedEvent {
             kind: event.kind.clone(),
@@ -131,7 +140,9 @@ pub fn plan(request: &RecordRequest, events: &[ResolvedEvent], facts: &Facts) ->
                 if request.source == SourceChoice::Ftrace {
                     return Err(Error::new(
                         ErrorKind::Unsupported,
-                        format!("event '{name}' exists only in perf: --source ftrace cannot record it"),
+                        format!(
+                            "event '{name}' exists only in perf: --source ftrace cannot record it"
+                        ),
                     ));
                 }
                 planned.push(one(Via::Perf, "only perf has it"));
@@ -158,7 +169,11 @@ pub fn plan(request: &RecordRequest, events: &[ResolvedEvent], facts: &Facts) ->
     Ok(CapturePlan {
         target: request.target.clone(),
         cpus: request.cpus.clone(),
-        session_clock: if tsc { ClockKind::Monotonic } else { request.clock },
+        session_clock: if tsc {
+            ClockKind::Monotonic
+        } else {
+            request.clock
+        },
         ftrace_clock: request.clock,
         function_filter: request.function_filter.clone(),
         kernel_buffer_bytes_per_cpu: request.kernel_buffer_bytes_per_cpu,
@@ -184,7 +199,9 @@ fn sampling(request: &RecordRequest, event: &ResolvedEvent, any_sampled: bool) -
     match (request.period, request.frequency_hz) {
         (Some(n), _) if asked => Sampling::Period(n),
         (None, Some(hz)) if asked => Sampling::FrequencyHz(hz),
-        _ if matches!(event.kind, EventKind::Perf(_)) => Sampling::FrequencyHz(DEFAULT_FREQUENCY_HZ),
+        _ if matches!(event.kind, EventKind::Perf(_)) => {
+            Sampling::FrequencyHz(DEFAULT_FREQUENCY_HZ)
+        }
         _ => Sampling::Period(1),
     }
 }
@@ -204,7 +221,11 @@ fn tracepoint_via(
         None
     };
     let usable = |via: Via| match via {
-        Via::Perf => facts.perf_tracepoints.as_ref().map_err(String::as_str).copied(),
+        Via::Perf => facts
+            .perf_tracepoints
+            .as_ref()
+            .map_err(String::as_str)
+            .copied(),
         Via::Ftrace => facts.tracefs.as_ref().map_err(String::as_str).copied(),
     };
     let demand = |via: Via| {
@@ -233,7 +254,10 @@ fn tracepoint_via(
         SourceChoice::Both => {
             demand(Via::Perf)?;
             demand(Via::Ftrace)?;
-            Ok(vec![(Via::Perf, "--source both"), (Via::Ftrace, "--source both")])
+            Ok(vec![
+                (Via::Perf, "--source both"),
+                (Via::Ftrace, "--source both"),
+            ])
         }
         SourceChoice::Auto => {
             if let Some(why) = needs_perf {

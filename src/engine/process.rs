@@ -27,7 +27,12 @@ impl ProcessStream {
             Target::Command { pid } => tasks_of(*pid),
         };
         let account = HopAccount::new(SourceId::KSTRACE, "proc", Cpu::NONE);
-        ProcessStream { class, time, tasks, account }
+        ProcessStream {
+            class,
+            time,
+            tasks,
+            account,
+        }
     }
 }
 
@@ -41,7 +46,10 @@ impl RecordStream for ProcessStream {
     }
 
     fn fill(&mut self, _: &mut dyn Sink) -> Result<Fill> {
-        Ok(Fill { complete_until: SessionTime::MAX, more: false })
+        Ok(Fill {
+            complete_until: SessionTime::MAX,
+            more: false,
+        })
     }
 
     fn peek(&mut self) -> Option<SessionTime> {
@@ -113,7 +121,13 @@ fn parse_stat(stat: &[u8], pid: i32, tid: i32) -> Option<ProcessPayload> {
     comm[..length].copy_from_slice(&name[..length]);
     /// `PF_KTHREAD`, include/linux/sched.h.
     const PF_KTHREAD: u32 = 0x0020_0000;
-    Some(ProcessPayload { pid, tid, ppid, kernel: u32::from(flags & PF_KTHREAD != 0), comm })
+    Some(ProcessPayload {
+        pid,
+        tid,
+        ppid,
+        kernel: u32::from(flags & PF_KTHREAD != 0),
+        comm,
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ impl Recorder {
     /// # Errors
     /// When it cannot be made, or something else has that name.
     pub fn create(directory: &Path, session: &SessionInfo) -> Result<Self> {
-        Ok(Recorder { writer: TraceWriter::create(directory, session, &Default::default())? })
+        Ok(Recorder {
+            writer: TraceWriter::create(directory, session, &Default::default())?,
+        })
     }
 }
 

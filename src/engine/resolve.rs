@@ -95,7 +95,12 @@ fn resolve_one(spec: &str, names: &dyn EventNames) -> Result<Vec<EventKind>> {
     match spec {
         "ftrace:function" => return Ok(vec![EventKind::Function(FunctionTracer::Function)]),
         "ftrace:function_graph" => return Ok(vec![EventKind::Function(FunctionTracer::Graph)]),
-        "" => return Err(Error::new(ErrorKind::InvalidInput, "an event without a name")),
+        "" => {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "an event without a name",
+            ));
+        }
         _ => {}
     }
     if names.is_perf_event(spec) {
@@ -122,7 +127,10 @@ fn resolve_one(spec: &str, names: &dyn EventNames) -> Result<Vec<EventKind>> {
             format!("event '{spec}': no tracepoint can be looked up: {why} (see `kstrace doctor`)"),
         ));
     }
-    Err(Error::new(ErrorKind::InvalidInput, unknown_event(spec, names)))
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        unknown_event(spec, names),
+    ))
 }
 
 fn unknown_event(spec: &str, names: &dyn EventNames) -> String {
@@ -132,13 +140,21 @@ fn unknown_event(spec: &str, names: &dyn EventNames) -> String {
     } else {
         format!("nearest: {}; `kstrace list` shows all", near.join(", "))
     };
-    let what = if spec.contains(['*', '?', '[']) { "no event matches" } else { "unknown event" };
+    let what = if spec.contains(['*', '?', '[']) {
+        "no event matches"
+    } else {
+        "unknown event"
+    };
     format!("{what} '{spec}' ({advice})")
 }
 
 /// Up to three names that are most like `spec`.
 fn suggestions(spec: &str, names: &dyn EventNames) -> Vec<String> {
-    let mut known: Vec<String> = names.tracepoints().iter().map(ToString::to_string).collect();
+    let mut known: Vec<String> = names
+        .tracepoints()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     known.extend(names.perf_names());
     nearest(spec, known.iter().map(String::as_str), 3)
 }
@@ -181,12 +197,18 @@ pub(crate) mod tests {
     }
 
     fn request(spec: &str) -> EventRequest {
-        EventRequest { spec: spec.into(), ..EventRequest::default() }
+        EventRequest {
+            spec: spec.into(),
+            ..EventRequest::default()
+        }
     }
 
     fn names(specs: &[&str]) -> Result<Vec<String>> {
         let requests: Vec<_> = specs.iter().map(|s| request(s)).collect();
-        Ok(resolve(&requests, &Names::usual())?.iter().map(|e| e.kind.to_string()).collect())
+        Ok(resolve(&requests, &Names::usual())?
+            .iter()
+            .map(|e| e.kind.to_string())
+            .collect())
     }
 
     #[test]
@@ -200,8 +222,15 @@ pub(crate) mod tests {
             ["raw_syscalls:sys_enter", "raw_syscalls:sys_exit"]
         );
         assert_eq!(names(&["*:sys_ent?r"]).unwrap(), ["raw_syscalls:sys_enter"]);
-        assert_eq!(names(&["ftrace:function_graph"]).unwrap(), ["ftrace:function_graph"]);
-        assert_eq!(names(&["*:*"]).unwrap().len(), 4, "ftrace's own entries are not events");
+        assert_eq!(
+            names(&["ftrace:function_graph"]).unwrap(),
+            ["ftrace:function_graph"]
+        );
+        assert_eq!(
+            names(&["*:*"]).unwrap().len(),
+            4,
+            "ftrace's own entries are not events"
+        );
     }
 
     #[test]
@@ -218,8 +247,11 @@ pub(crate) mod tests {
 
     #[test]
     fn missing_tracefs_is_the_reason_given() {
-        let err = resolve(&[request("sched:x")], &Names(vec![], Some("tracefs is not there")))
-            .unwrap_err();
+        let err = resolve(
+            &[request("sched:x")],
+            &Names(vec![], Some("tracefs is not there")),
+        )
+        .unwrap_err();
         assert!(err.to_string().contains("tracefs is not there"));
     }
 }

@@ -14,14 +14,13 @@ use kstrace_ring::{DEFAULT_SUB_BUFFER_BYTES, LaneConfig, Ring, RingClock, RingCo
 use kstrace_schema::merge::Merger;
 use kstrace_schema::{
     Capture, ClassRegistry, Clock, ClockDescriptor, ClockKind, Cpu, Error, ErrorKind, EventRecord,
-    EventRecordClass, Loss, RecordStream, Result, SessionInfo, Sink, SourceId, SourceInfo,
-    builtin,
+    EventRecordClass, Loss, RecordStream, Result, SessionInfo, Sink, SourceId, SourceInfo, builtin,
 };
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 /// A session that is open but does not record yet.
@@ -35,7 +34,9 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +79,9 @@ impl Session {
             clock: descriptor,
             host: host::host_info(),
             capture,
-            sources: std::iter::once(own).chain(sources.iter().map(|s| s.info().clone())).collect(),
+            sources: std::iter::once(own)
+                .chain(sources.iter().map(|s| s.info().clone()))
+                .collect(),
         };
 
         let lanes: Vec<Cpu> = by_cpu.keys().copied().filter(|c| *c != Cpu::NONE).collect();
@@ -97,10 +100,17 @@ impl Session {
         let mut cpus = Vec::new();
         for (index, cpu) in lanes.iter().enumerate() {
             let streams = by_cpu.remove(cpu).unwrap_or_default();
-            cpus.push(CpuDrain { merger: Merger::new(streams), lane: lane(index, *cpu)? });
+            cpus.push(CpuDrain {
+                merger: Merger::new(streams),
+                lane: lane(index, *cpu)?,
+            });
         }
         let mut own_streams = by_cpu.remove(&Cpu::NONE).unwrap_or_default();
-        own_streams.push(Box::new(ProcessStream::of(&plan.target, process.id, clock_now)));
+        own_streams.push(Box::new(ProcessStream::of(
+            &plan.target,
+            process.id,
+            clock_now,
+        )));
         let mut own = CpuDrain {
             merger: Merger::new(own_streams),
             lane: lane(lanes.len(), Cpu::NONE)?,
@@ -122,7 +132,13 @@ impl Session {
             control: Arc::new(Control::new()?),
             stats: Arc::new(Stats::default()),
         };
-        Ok(Session { thread, info, ring, drain, notes })
+        Ok(Session {
+            thread,
+            info,
+            ring,
+            drain,
+            notes,
+        })
     }
 
     /// Who and what it is.
@@ -151,7 +167,10 @@ impl Session {
                 consumer.class(&class)?;
             }
         }
-        let (control, stats) = (Arc::clone(&self.drain.control), Arc::clone(&self.drain.stats));
+        let (control, stats) = (
+            Arc::clone(&self.drain.control),
+            Arc::clone(&self.drain.stats),
+        );
         let ended = Arc::new(Ended {
             event: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
                 .map_err(|e| Error::io("make an eventfd", e.into()))?,
@@ -161,7 +180,14 @@ impl Session {
             source.start()?;
         }
         let thread = self.thread.run(self.drain, EndGuard(Arc::clone(&ended)))?;
-        Ok(Running { info: self.info, ring: self.ring, control, stats, ended, thread })
+        Ok(Running {
+            info: self.info,
+            ring: self.ring,
+            control,
+            stats,
+            ended,
+            thread,
+        })
     }
 }
 
@@ -274,11 +300,17 @@ impl Sink for EarlyClasses {
     }
 
     fn record(&mut self, _: &EventRecord<'_>) -> Result<()> {
-        Err(Error::new(ErrorKind::InvalidData, "a record before the session was open"))
+        Err(Error::new(
+            ErrorKind::InvalidData,
+            "a record before the session was open",
+        ))
     }
 
     fn loss(&mut self, _: &Loss) -> Result<()> {
-        Err(Error::new(ErrorKind::InvalidData, "loss before the session was open"))
+        Err(Error::new(
+            ErrorKind::InvalidData,
+            "loss before the session was open",
+        ))
     }
 }
 
@@ -302,8 +334,9 @@ const LARGEST_SUB_BUFFER_BYTES: usize = 256 << 10;
 fn make_ring(plan: &CapturePlan, info: &SessionInfo, cpus: &[Cpu]) -> Result<Ring> {
     let bytes = usize::try_from(plan.ring_bytes_per_cpu).unwrap_or(usize::MAX);
     // No smaller than the default, which holds the largest record perf can make.
-    let sub_buffer_bytes =
-        (bytes / 4).next_power_of_two().clamp(DEFAULT_SUB_BUFFER_BYTES, LARGEST_SUB_BUFFER_BYTES);
+    let sub_buffer_bytes = (bytes / 4)
+        .next_power_of_two()
+        .clamp(DEFAULT_SUB_BUFFER_BYTES, LARGEST_SUB_BUFFER_BYTES);
     let mode = match plan.mode {
         Mode::Discard => kstrace_ring::Mode::Discard,
         Mode::Overwrite => kstrace_ring::Mode::Overwrite,
@@ -319,7 +352,10 @@ fn make_ring(plan: &CapturePlan, info: &SessionInfo, cpus: &[Cpu]) -> Result<Rin
         offset_to_realtime_ns: info.clock.offset_to_realtime_ns,
     };
     let uuid = kstrace_ctf::uuid_bytes(&info.uuid).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidData, format!("'{}' is no UUID", info.uuid))
+        Error::new(
+            ErrorKind::InvalidData,
+            format!("'{}' is no UUID", info.uuid),
+        )
     })?;
     let config = RingConfig::new(uuid, clock, lanes.collect());
     Ring::create(&config).map_err(ring_error)

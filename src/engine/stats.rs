@@ -13,9 +13,7 @@ pub struct Stats {
 }
 
 /// The totals at some moment.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StatsReading {
     /// Records taken from the sources.
     pub records: u64,

@@ -1,5 +1,8 @@
 //! A command that waits at a gate until recording has begun.
-#![expect(unsafe_code, reason = "CommandExt::pre_exec is unsafe: its closure runs between fork and exec")]
+#![expect(
+    unsafe_code,
+    reason = "CommandExt::pre_exec is unsafe: its closure runs between fork and exec"
+)]
 
 use kstrace_schema::{Error, ErrorKind, Result};
 use nix::unistd::Pid;
@@ -58,7 +61,12 @@ impl Workload {
             };
             return Err(Error::io(format!("cannot start '{name}'"), cause));
         }
-        Ok(Workload { pid: i32::from_ne_bytes(bytes), name, gate: File::from(gate_write), spawner })
+        Ok(Workload {
+            pid: i32::from_ne_bytes(bytes),
+            name,
+            gate: File::from(gate_write),
+            spawner,
+        })
     }
 
     /// The child's process id, which it keeps.
@@ -71,11 +79,16 @@ impl Workload {
     /// # Errors
     /// `ErrorKind::NotFound` or `PermissionDenied` when it cannot be executed.
     pub fn release(mut self) -> Result<Child> {
-        self.gate.write_all(&[1]).map_err(|e| Error::io("start the command", e))?;
+        self.gate
+            .write_all(&[1])
+            .map_err(|e| Error::io("start the command", e))?;
         match self.spawner.join() {
             Ok(Ok(child)) => Ok(child),
             Ok(Err(e)) => Err(Error::io(format!("cannot run '{}'", self.name), e)),
-            Err(_) => Err(Error::new(ErrorKind::Io, format!("cannot run '{}'", self.name))),
+            Err(_) => Err(Error::new(
+                ErrorKind::Io,
+                format!("cannot run '{}'", self.name),
+            )),
         }
     }
 

@@ -8,12 +8,21 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
     let dir = scratch();
     let trace = dir.path().join("t.kst");
     succeed(
-        kstrace(["record", "-a", "-m", "16M", "--source", "both", "-e", "sched:sched_switch"])
-            .args(["--fail-on-loss", "-o"])
-            .arg(&trace)
-            .arg("--")
-            .arg(load_path())
-            .args(["--mode", "switch", "--n", "20000"]),
+        kstrace([
+            "record",
+            "-a",
+            "-m",
+            "16M",
+            "--source",
+            "both",
+            "-e",
+            "sched:sched_switch",
+        ])
+        .args(["--fail-on-loss", "-o"])
+        .arg(&trace)
+        .arg("--")
+        .arg(load_path())
+        .args(["--mode", "switch", "--n", "20000"]),
     );
     let json = stdout(kstrace(["report", "--json", "--no-symbols"]).arg(&trace));
     // By CPU, the switches in order as each source saw them: (time, prev, next).
@@ -27,16 +36,20 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
         let source = record["source"].as_str().expect("a source").to_owned();
         // Of the recorder's own switches each interface keeps others (what it excludes is not the same).
         let own = |name: &str| {
-            fields[name].as_str().is_some_and(|c| ["kstrace", "kstrace-drain", "kstrace-spawn"].contains(&c))
+            fields[name]
+                .as_str()
+                .is_some_and(|c| ["kstrace", "kstrace-drain", "kstrace-spawn"].contains(&c))
         };
         if own("prev_comm") || own("next_comm") {
             continue;
         }
-        seen.entry((record["cpu"].as_u64().expect("a CPU"), source)).or_default().push((
-            record["time_ns"].as_u64().expect("a time"),
-            fields["prev_pid"].as_i64().expect("prev_pid"),
-            fields["next_pid"].as_i64().expect("next_pid"),
-        ));
+        seen.entry((record["cpu"].as_u64().expect("a CPU"), source))
+            .or_default()
+            .push((
+                record["time_ns"].as_u64().expect("a time"),
+                fields["prev_pid"].as_i64().expect("prev_pid"),
+                fields["next_pid"].as_i64().expect("next_pid"),
+            ));
     }
     let cpus: Vec<u64> = seen.keys().map(|(cpu, _)| *cpu).collect();
     let (mut pairs, mut far) = (0, 0);
@@ -46,34 +59,67 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
         // One begins and ends a little before the other: compare from the first switch that both saw.
         let (begin, end) = overlap(perf, ftrace);
         let inside = |list: &[(u64, i64, i64)]| -> Vec<(u64, i64, i64)> {
-            list.iter().copied().filter(|(t, ..)| (begin..=end).contains(t)).collect()
+            list.iter()
+                .copied()
+                .filter(|(t, ..)| (begin..=end).contains(t))
+                .collect()
         };
         let (perf, ftrace) = (inside(perf), inside(ftrace));
         for (at, (p, f)) in perf.iter().zip(&ftrace).enumerate() {
-            assert_eq!((p.1, p.2), (f.1, f.2), "CPU {cpu}: switch {at}: {p:?} and {f:?}");
+            assert_eq!(
+                (p.1, p.2),
+                (f.1, f.2),
+                "CPU {cpu}: switch {at}: {p:?} and {f:?}"
+            );
             let apart_ns = p.0.abs_diff(f.0);
-            assert!(apart_ns < 1_000_000, "CPU {cpu}: switch {at}: {p:?} and {f:?}");
+            assert!(
+                apart_ns < 1_000_000,
+                "CPU {cpu}: switch {at}: {p:?} and {f:?}"
+            );
             far += usize::from(apart_ns >= 1_000);
             pairs += 1;
         }
-        assert_eq!(perf.len(), ftrace.len(), "CPU {cpu}: one is missing on one side");
+        assert_eq!(
+            perf.len(),
+            ftrace.len(),
+            "CPU {cpu}: one is missing on one side"
+        );
     }
     assert!(pairs >= 20_000, "only {pairs} pairs");
     // Both stamps are taken one after the other in one hit of the tracepoint. In between
     // another tracer's page may have to be changed, and a hypervisor may take the CPU away.
-    assert!(far * 50 <= pairs, "{far} of {pairs} pairs are a microsecond or more apart");
+    assert!(
+        far * 50 <= pairs,
+        "{far} of {pairs} pairs are a microsecond or more apart"
+    );
 }
 
 /// The time both were recording, with a margin of a microsecond for the pairs at its ends.
 fn overlap(a: &[(u64, i64, i64)], b: &[(u64, i64, i64)]) -> (u64, u64) {
-    let begin = a.first().expect("a switch").0.max(b.first().expect("a switch").0);
-    let end = a.last().expect("a switch").0.min(b.last().expect("a switch").0);
+    let begin = a
+        .first()
+        .expect("a switch")
+        .0
+        .max(b.first().expect("a switch").0);
+    let end = a
+        .last()
+        .expect("a switch")
+        .0
+        .min(b.last().expect("a switch").0);
     // At either end only one of a pair may lie inside: move to the middle between two switches.
     let after = |list: &[(u64, i64, i64)], t: u64| {
-        list.iter().map(|s| s.0).find(|x| *x > t + 2_000).unwrap_or(t) - 1_000
+        list.iter()
+            .map(|s| s.0)
+            .find(|x| *x > t + 2_000)
+            .unwrap_or(t)
+            - 1_000
     };
     let before = |list: &[(u64, i64, i64)], t: u64| {
-        list.iter().map(|s| s.0).rfind(|x| *x + 2_000 < t).unwrap_or(t) + 1_000
+        list.iter()
+            .map(|s| s.0)
+            .rfind(|x| *x + 2_000 < t)
+            .unwrap_or(t)
+            + 1_000
     };
     (after(a, begin), before(a, end))
 }

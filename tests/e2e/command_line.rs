@@ -16,7 +16,17 @@ fn the_status_of_the_command_is_passed_on() {
     let out = dir.path().join("t.kst");
     let out = out.to_str().unwrap();
     let run = |script: &str| {
-        fail(&mut record(&["-e", "sched:sched_switch", "-o", out, "--", "sh", "-c", script])).0
+        fail(&mut record(&[
+            "-e",
+            "sched:sched_switch",
+            "-o",
+            out,
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]))
+        .0
     };
     assert_eq!(run("exit 7"), 7);
     assert_eq!(run("kill -TERM $$"), 128 + 15);
@@ -29,32 +39,86 @@ fn mistakes_get_a_clear_message_and_the_right_status() {
     let out = dir.path().join("t.kst");
     let out = out.to_str().unwrap();
     let cases: &[(&[&str], i32, &[&str])] = &[
-        (&["-e", "sched:sched_swich", "--", "true"], 2, &["sched:sched_swich", "sched:sched_switch"]),
+        (
+            &["-e", "sched:sched_swich", "--", "true"],
+            2,
+            &["sched:sched_swich", "sched:sched_switch"],
+        ),
         (&["-e", "page-fault", "--", "true"], 2, &["page-faults"]),
         (&["--", "true"], 2, &["-e"]),
-        (&["--filter", "x", "-e", "cpu-clock", "--", "true"], 2, &["--filter"]),
         (
-            &["-e", "sched:sched_switch", "--filter", "nofield == 1", "--", "true"],
+            &["--filter", "x", "-e", "cpu-clock", "--", "true"],
+            2,
+            &["--filter"],
+        ),
+        (
+            &[
+                "-e",
+                "sched:sched_switch",
+                "--filter",
+                "nofield == 1",
+                "--",
+                "true",
+            ],
             2,
             &["nofield", "sched:sched_switch"],
         ),
         (
-            &["--source", "perf", "-e", "sched:sched_switch", "--filter", "nofield == 1", "--", "true"],
+            &[
+                "--source",
+                "perf",
+                "-e",
+                "sched:sched_switch",
+                "--filter",
+                "nofield == 1",
+                "--",
+                "true",
+            ],
             2,
             &["sched:sched_switch"],
         ),
         (&["-e", "cpu-clock", "-p", "999999999"], 1, &["999999999"]),
-        (&["-e", "cpu-clock", "--", "/no/such/program"], 1, &["/no/such/program"]),
-        (&["-e", "cpu-clock", "--clock", "sundial", "--", "true"], 2, &["sundial"]),
-        (&["-e", "sched:sched_switch", "--clock", "realtime", "--", "true"], 1, &["realtime"]),
-        (&["--source", "ftrace", "-e", "cpu-clock", "--", "true"], 1, &["only in perf"]),
-        (&["-e", "cpu-clock", "-m", "lots", "--", "true"], 2, &["lots"]),
+        (
+            &["-e", "cpu-clock", "--", "/no/such/program"],
+            1,
+            &["/no/such/program"],
+        ),
+        (
+            &["-e", "cpu-clock", "--clock", "sundial", "--", "true"],
+            2,
+            &["sundial"],
+        ),
+        (
+            &[
+                "-e",
+                "sched:sched_switch",
+                "--clock",
+                "realtime",
+                "--",
+                "true",
+            ],
+            1,
+            &["realtime"],
+        ),
+        (
+            &["--source", "ftrace", "-e", "cpu-clock", "--", "true"],
+            1,
+            &["only in perf"],
+        ),
+        (
+            &["-e", "cpu-clock", "-m", "lots", "--", "true"],
+            2,
+            &["lots"],
+        ),
     ];
     for (arguments, status, words) in cases {
         let (code, said) = fail(record(&["-o", out]).args(*arguments));
         assert_eq!(code, *status, "{arguments:?}: {said}");
         for word in *words {
-            assert!(said.contains(word), "{arguments:?} should name {word:?}:\n{said}");
+            assert!(
+                said.contains(word),
+                "{arguments:?} should name {word:?}:\n{said}"
+            );
         }
     }
 }
@@ -65,8 +129,11 @@ fn a_directory_that_is_not_a_trace_is_left_alone() {
     let precious = dir.path().join("precious");
     std::fs::create_dir(&precious).unwrap();
     std::fs::write(precious.join("file"), "x").unwrap();
-    let (code, said) =
-        fail(record(&["-e", "cpu-clock", "-o"]).arg(&precious).args(["--", "true"]));
+    let (code, said) = fail(
+        record(&["-e", "cpu-clock", "-o"])
+            .arg(&precious)
+            .args(["--", "true"]),
+    );
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("precious"), "{said}");
     assert_eq!(std::fs::read_to_string(precious.join("file")).unwrap(), "x");
@@ -74,8 +141,14 @@ fn a_directory_that_is_not_a_trace_is_left_alone() {
 
 #[test]
 fn an_output_that_cannot_be_written() {
-    let (code, said) =
-        fail(&mut record(&["-e", "cpu-clock", "-o", "/proc/nowhere/t.kst", "--", "true"]));
+    let (code, said) = fail(&mut record(&[
+        "-e",
+        "cpu-clock",
+        "-o",
+        "/proc/nowhere/t.kst",
+        "--",
+        "true",
+    ]));
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("/proc/nowhere/t.kst"), "{said}");
 }
@@ -104,7 +177,17 @@ fn a_duration_ends_a_system_wide_recording() {
     let dir = scratch();
     let out = dir.path().join("t.kst");
     let begun = Instant::now();
-    succeed(record(&["-a", "-e", "sched:sched_switch", "--duration", "300ms", "-o"]).arg(&out));
+    succeed(
+        record(&[
+            "-a",
+            "-e",
+            "sched:sched_switch",
+            "--duration",
+            "300ms",
+            "-o",
+        ])
+        .arg(&out),
+    );
     assert!(begun.elapsed() >= Duration::from_millis(300));
     let (text, _) = babeltrace2(&out);
     assert!(text.lines().any(|l| l.contains("sched:sched_switch")));
@@ -114,8 +197,10 @@ fn a_duration_ends_a_system_wide_recording() {
 fn ctrl_c_stops_cleanly() {
     let dir = scratch();
     let out = dir.path().join("t.kst");
-    let mut child =
-        record(&["-a", "-e", "sched:sched_switch", "-o"]).arg(&out).spawn().unwrap();
+    let mut child = record(&["-a", "-e", "sched:sched_switch", "-o"])
+        .arg(&out)
+        .spawn()
+        .unwrap();
     wait_for(|| out.join("metadata").exists());
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
@@ -134,7 +219,10 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
         k = kstrace_path(),
         l = load_path().display(),
     );
-    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("No space left"), "{said}");

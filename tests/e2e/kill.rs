@@ -28,13 +28,22 @@ fn killed_at_any_moment_the_trace_is_readable() {
         load.wait().expect("wait");
         let (text, _) = babeltrace2(&trace);
         let events = text.lines().count();
-        assert!(delay_ms < 300 || events > 10_000, "after {delay_ms} ms: {events} events");
-        let report = kstrace(["report", "--no-symbols"]).arg(&trace).output().expect("report");
+        assert!(
+            delay_ms < 300 || events > 10_000,
+            "after {delay_ms} ms: {events} events"
+        );
+        let report = kstrace(["report", "--no-symbols"])
+            .arg(&trace)
+            .output()
+            .expect("report");
         let lines = String::from_utf8_lossy(&report.stdout)
             .lines()
             .filter(|l| l.contains("raw_syscalls:sys_enter"))
             .count();
-        let marked = text.lines().filter(|l| l.contains("raw_syscalls:sys_enter")).count();
+        let marked = text
+            .lines()
+            .filter(|l| l.contains("raw_syscalls:sys_enter"))
+            .count();
         assert_eq!(lines, marked, "report and babeltrace2 see the same");
     }
 }
@@ -55,11 +64,18 @@ fn the_next_start_removes_what_a_killed_one_left() {
     wait_for(|| instances().iter().any(|i| i.starts_with(&of_dead)));
     recorder.kill().expect("kill -9");
     recorder.wait().expect("wait");
-    assert!(instances().iter().any(|i| i.starts_with(&of_dead)), "nothing to clean up");
+    assert!(
+        instances().iter().any(|i| i.starts_with(&of_dead)),
+        "nothing to clean up"
+    );
     succeed(
         kstrace(["record", "-q", "-e", "sched:sched_switch", "-o"])
             .arg(dir.path().join("b.kst"))
             .args(["--", "true"]),
     );
-    assert!(!instances().iter().any(|i| i.starts_with(&of_dead)), "{:?}", instances());
+    assert!(
+        !instances().iter().any(|i| i.starts_with(&of_dead)),
+        "{:?}",
+        instances()
+    );
 }

@@ -11,11 +11,20 @@ const CALLS: u64 = 1_000_000;
 fn flood(dir: &Path, source: &str) -> (std::path::PathBuf, Value) {
     let trace = dir.join("t.kst");
     succeed(
-        kstrace(["record", "-m", "16K", "--source", source, "-e", "raw_syscalls:sys_enter", "-o"])
-            .arg(&trace)
-            .arg("--")
-            .arg(load_path())
-            .args(["--mode", "syscall", "--n", &CALLS.to_string()]),
+        kstrace([
+            "record",
+            "-m",
+            "16K",
+            "--source",
+            source,
+            "-e",
+            "raw_syscalls:sys_enter",
+            "-o",
+        ])
+        .arg(&trace)
+        .arg("--")
+        .arg(load_path())
+        .args(["--mode", "syscall", "--n", &CALLS.to_string()]),
     );
     let info = info(&trace);
     (trace, info)
@@ -48,7 +57,10 @@ fn check(source: &str, hop: &str) {
         );
     }
     let (seen, dropped) = (sum(accounts, hop, "seen"), sum(accounts, hop, "dropped"));
-    assert!(dropped > 0, "{source}: a 16 KiB buffer should have lost something: {info:#}");
+    assert!(
+        dropped > 0,
+        "{source}: a 16 KiB buffer should have lost something: {info:#}"
+    );
     assert!(seen >= CALLS, "{source}: {seen} of {CALLS} seen");
 
     // The trace states the same loss to babeltrace2, in its own way.
@@ -56,21 +68,46 @@ fn check(source: &str, hop: &str) {
     let discarded: u64 = warnings
         .lines()
         .filter(|l| l.contains("discarded"))
-        .filter_map(|l| l.split("discarded ").nth(1)?.split(' ').next()?.parse::<u64>().ok())
+        .filter_map(|l| {
+            l.split("discarded ")
+                .nth(1)?
+                .split(' ')
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
         .sum();
-    let total: u64 = accounts.iter().filter(|a| a["hop"] == hop).map(|a| sum(std::slice::from_ref(a), hop, "dropped")).sum();
+    let total: u64 = accounts
+        .iter()
+        .filter(|a| a["hop"] == hop)
+        .map(|a| sum(std::slice::from_ref(a), hop, "dropped"))
+        .sum();
     assert_eq!(discarded, total, "{source}: babeltrace2 says\n{warnings}");
 
     // Every call is either there or lost; what else the program called is there too.
     let marked = text
         .lines()
-        .filter(|l| l.contains("raw_syscalls:sys_enter") && l.to_ascii_lowercase().contains(MAGIC_HEX))
+        .filter(|l| {
+            l.contains("raw_syscalls:sys_enter") && l.to_ascii_lowercase().contains(MAGIC_HEX)
+        })
         .count() as u64;
-    assert!(marked <= CALLS && marked + dropped >= CALLS, "{marked} + {dropped}");
+    assert!(
+        marked <= CALLS && marked + dropped >= CALLS,
+        "{marked} + {dropped}"
+    );
 
     let data = dir.path().join("t.data");
-    succeed(kstrace(["export"]).arg(&trace).args(["--to", "perf.data", "-o"]).arg(&data));
-    let script = stdout(Command::new("perf").args(["script", "--show-lost-events", "-i"]).arg(&data));
+    succeed(
+        kstrace(["export"])
+            .arg(&trace)
+            .args(["--to", "perf.data", "-o"])
+            .arg(&data),
+    );
+    let script = stdout(
+        Command::new("perf")
+            .args(["script", "--show-lost-events", "-i"])
+            .arg(&data),
+    );
     let lost: u64 = script
         .lines()
         .filter(|l| l.contains("PERF_RECORD_LOST"))

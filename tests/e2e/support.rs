@@ -15,13 +15,21 @@ pub(crate) fn kstrace_path() -> &'static str {
 pub(crate) fn load_path() -> PathBuf {
     let path = Path::new(kstrace_path()).with_file_name("kstrace-load");
     if !path.exists() {
-        let target = path.parent().and_then(Path::parent).expect("a target directory");
+        let target = path
+            .parent()
+            .and_then(Path::parent)
+            .expect("a target directory");
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "-q", "-p", "kstrace-load", "--target-dir"]).arg(target);
+        build
+            .args(["build", "-q", "-p", "kstrace-load", "--target-dir"])
+            .arg(target);
         if path.parent().is_some_and(|p| p.ends_with("release")) {
             build.arg("--release");
         }
-        assert!(build.status().expect("cargo").success(), "kstrace-load does not build");
+        assert!(
+            build.status().expect("cargo").success(),
+            "kstrace-load does not build"
+        );
     }
     path
 }
@@ -39,7 +47,9 @@ pub(crate) fn kstrace<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Com
 
 /// Runs it; panics with all it said unless it succeeds.
 pub(crate) fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(
         output.status.success(),
         "{command:?}: {}\n--- stdout\n{}\n--- stderr\n{}",
@@ -52,7 +62,9 @@ pub(crate) fn succeed(command: &mut Command) -> Output {
 
 /// Runs it; gives its exit status and what it said on standard error.
 pub(crate) fn fail(command: &mut Command) -> (i32, String) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap_or(-1), said)
 }
@@ -63,7 +75,11 @@ pub(crate) fn stdout(command: &mut Command) -> String {
 
 /// What babeltrace2 makes of a trace, one line an event, and what it warns of.
 pub(crate) fn babeltrace2(trace: &Path) -> (String, String) {
-    let output = succeed(Command::new("babeltrace2").args(["--no-delta", "--clock-seconds"]).arg(trace));
+    let output = succeed(
+        Command::new("babeltrace2")
+            .args(["--no-delta", "--clock-seconds"])
+            .arg(trace),
+    );
     (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
