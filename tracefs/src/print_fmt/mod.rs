@@ -120,7 +120,15 @@ impl PrintFmt {
 
     /// Compiles an event's print format; [`PrintFmt::fields`] and the error if that fails.
     pub fn compile_or_fields(format: &EventFormat) -> (Self, Option<PrintFmtError>) {
-        match Self::compile(format) {
+        Self::compile_or_fields_with(format, &NoConstants)
+    }
+
+    /// As [`PrintFmt::compile_or_fields`], with values for the names of the kernel's constants.
+    pub fn compile_or_fields_with(
+        format: &EventFormat,
+        constants: &dyn Constants,
+    ) -> (Self, Option<PrintFmtError>) {
+        match Self::compile_with(format, constants) {
             Ok(compiled) => (compiled, None),
             Err(error) => (Self::fields(format), Some(error)),
         }
@@ -163,10 +171,8 @@ fn value_names<'a>(text: &'a TextExpr, found: &mut Vec<(u32, ValueNames<'a>)>) {
         TextExpr::Symbolic {
             value: IntExpr::Field { offset, .. },
             names,
-        } => {
-            if !found.iter().any(|(have, _)| have == offset) {
-                found.push((*offset, ValueNames { names }));
-            }
+        } if !found.iter().any(|(have, _)| have == offset) => {
+            found.push((*offset, ValueNames { names }));
         }
         TextExpr::Cond(parts) => {
             value_names(&parts.1, found);

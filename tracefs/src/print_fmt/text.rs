@@ -41,8 +41,26 @@ pub(super) fn write(
 #[inline]
 fn cut(bytes: &[u8], limit: Option<usize>) -> &[u8] {
     let bytes = limit.and_then(|l| bytes.get(..l)).unwrap_or(bytes);
-    let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    bytes.get(..len).unwrap_or(bytes)
+    bytes.get(..nul_position(bytes)).unwrap_or(bytes)
+}
+
+/// Where the first NUL is, or the length. Eight bytes at a time: a name costs less so.
+#[inline]
+fn nul_position(bytes: &[u8]) -> usize {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest bit that is set stands for the first zero; false ones lie above it.
+        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+        if zeros != 0 {
+            return at + (zeros.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| *b == 0).unwrap_or(rest.len())
 }
 
 fn other(
@@ -196,4 +214,24 @@ fn array(
     }
     out.push(b'}');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nul_position;
+
+    #[test]
+    fn the_first_nul_is_found_at_every_place() {
+        for len in 0..40 {
+            let mut bytes = vec![0x81u8; len];
+            assert_eq!(nul_position(&bytes), len);
+            for at in (0..len).rev() {
+                bytes[at] = 0;
+                if at + 1 < len {
+                    bytes[at + 1] = 1;
+                }
+                assert_eq!(nul_position(&bytes), at);
+            }
+        }
+    }
 }
