@@ -10,6 +10,7 @@ mod progress;
 mod record;
 mod recording;
 mod report;
+mod sessions;
 mod size;
 mod summary;
 
@@ -65,6 +66,13 @@ const VERBS: &[Verb] = &[
                 .about("Tell what can be traced here, by whom, and how to allow the rest")
         },
         run: doctor::run,
+    },
+    Verb {
+        command: || {
+            sessions::SessionsArgs::augment_args(Command::new("sessions"))
+                .about("List the sessions of kstraced, or end one")
+        },
+        run: sessions::run,
     },
 ];
 

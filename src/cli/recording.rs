@@ -3,7 +3,7 @@
 use crate::control::client::{CANNOT_CONNECT, Client};
 use crate::control::recording::{DaemonRecording, DaemonSession};
 use crate::control::socket_path;
-use crate::engine::request::RecordRequest;
+use crate::engine::request::{Mode, RecordRequest};
 use crate::engine::{Outcome, PacketConsumer, Running, Session, StatsReading, plan_for};
 use anyhow::Result;
 use kstrace_schema::{Capture, Error, ErrorKind, SessionInfo};
@@ -34,7 +34,9 @@ impl Opened {
         capture: Capture,
         use_daemon: bool,
     ) -> Result<Opened> {
-        if use_daemon {
+        // A recorder keeps a flight recorder's ring from turning: the file would get all of it,
+        // and not what there is at the end.
+        if use_daemon && request.mode == Mode::Discard {
             match Self::through_daemon(request, capture.clone()) {
                 Ok(session) => return Ok(session),
                 // No daemon, no word.

@@ -1,7 +1,8 @@
 //! A client of the daemon, blocking: each call waits for its answer.
 
 use super::types::{
-    ControlError, Created, SessionList, SessionState, SourceList, SourceState, Stopped, Subscription, Welcome,
+    ControlError, Created, SessionList, SessionState, SourceList, SourceState, Stopped,
+    Subscription, Welcome,
 };
 use super::{MAJORS, socket_path};
 use crate::engine::request::RecordRequest;
@@ -9,6 +10,7 @@ use kstrace_ring::{RemoteRecorder, RingReader};
 use kstrace_schema::{Error, ErrorKind, Result};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use zlink::Connection;
 use zlink::tokio::unix::Stream;
@@ -20,9 +22,8 @@ trait ControlProxy {
         client: &str,
         majors: &[i64],
     ) -> zlink::Result<std::result::Result<Welcome, ControlError>>;
-    async fn get_sources(
-        &mut self,
-    ) -> zlink::Result<std::result::Result<SourceList, ControlError>>;
+    async fn get_sources(&mut self)
+    -> zlink::Result<std::result::Result<SourceList, ControlError>>;
     async fn create_session(
         &mut self,
         request: serde_json::Value,
@@ -53,8 +54,16 @@ trait ControlProxy {
         &mut self,
         session: &str,
         recorder: bool,
-    ) -> zlink::Result<(std::result::Result<Subscription, ControlError>, Vec<OwnedFd>)>;
+    ) -> zlink::Result<(
+        std::result::Result<Subscription, ControlError>,
+        Vec<OwnedFd>,
+    )>;
 }
+
+/// How the message begins when no daemon can be reached.
+pub const CANNOT_CONNECT: &str = "cannot connect to kstraced";
+/// A daemon that systemd has yet to start answers within this.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -80,18 +89,34 @@ impl Client {
     pub fn connect_to(path: &Path) -> Result<Client> {
         // First by hand: what connect(2) says is the best explanation.
         let stream = std::os::unix::net::UnixStream::connect(path)
-            .map_err(|e| Error::io(format!("connect to kstraced at {}", path.display()), e))?;
+            .map_err(|e| Error::io(format!("{CANNOT_CONNECT} at {}", path.display()), e))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Error::io("start the client's runtime", e))?;
         let mut connection = runtime.block_on(async {
-            stream.set_nonblocking(true).map_err(|e| Error::io("the daemon's socket", e))?;
-            Stream::try_from(stream).map(Connection::new).map_err(transport)
+            stream
+                .set_nonblocking(true)
+                .map_err(|e| Error::io("the daemon's socket", e))?;
+            Stream::try_from(stream)
+                .map(Connection::new)
+                .map_err(transport)
         })?;
         let name = concat!("kstrace ", env!("CARGO_PKG_VERSION"));
-        let welcome = answer(runtime.block_on(connection.hello(name, MAJORS)))?;
-        Ok(Client { runtime, connection, welcome })
+        let hello = runtime.block_on(async {
+            tokio::time::timeout(HELLO_TIMEOUT, connection.hello(name, MAJORS)).await
+        });
+        let welcome = answer(hello.map_err(|_| {
+            Error::new(
+                ErrorKind::Io,
+                format!("{CANNOT_CONNECT}: no answer in {HELLO_TIMEOUT:?}"),
+            )
+        })?)?;
+        Ok(Client {
+            runtime,
+            connection,
+            welcome,
+        })
     }
 
     /// Version and capabilities of the daemon.
@@ -119,7 +144,10 @@ impl Client {
     ) -> Result<Created> {
         let request = serde_json::to_value(request)
             .map_err(|e| Error::with_source(ErrorKind::InvalidData, "request to JSON", e))?;
-        answer(self.runtime.block_on(self.connection.create_session(request, workload, detached)))
+        answer(
+            self.runtime
+                .block_on(self.connection.create_session(request, workload, detached)),
+        )
     }
 
     /// Begins to record.
@@ -127,7 +155,10 @@ impl Client {
     /// # Errors
     /// As for all methods.
     pub fn start_session(&mut self, session: &str) -> Result<()> {
-        answer(self.runtime.block_on(self.connection.start_session(session)))
+        answer(
+            self.runtime
+                .block_on(self.connection.start_session(session)),
+        )
     }
 
     /// Stops recording and gives the accounts.
@@ -151,7 +182,10 @@ impl Client {
     /// # Errors
     /// As for all methods.
     pub fn destroy_session(&mut self, session: &str) -> Result<()> {
-        answer(self.runtime.block_on(self.connection.destroy_session(session)))
+        answer(
+            self.runtime
+                .block_on(self.connection.destroy_session(session)),
+        )
     }
 
     /// All sessions of the daemon.
@@ -200,12 +234,15 @@ impl Client {
 }
 
 fn take(fds: &mut [Option<OwnedFd>], index: i64) -> Result<OwnedFd> {
-    usize::try_from(index).ok().and_then(|i| fds.get_mut(i)?.take()).ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidData,
-            format!("the daemon named descriptor {index} and did not send it"),
-        )
-    })
+    usize::try_from(index)
+        .ok()
+        .and_then(|i| fds.get_mut(i)?.take())
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("the daemon named descriptor {index} and did not send it"),
+            )
+        })
 }
 
 fn ring_error(error: kstrace_ring::Error) -> Error {

@@ -4,6 +4,7 @@
 //! so that the output belongs to the caller and a full disk is the caller's alone.
 
 use super::client::Client;
+use super::types::Stopped;
 use crate::engine::request::RecordRequest;
 use crate::engine::{Outcome, PacketConsumer, StatsReading};
 use kstrace_ctf::ctf2::{Fragment, parse_fragment};
@@ -42,10 +43,19 @@ impl DaemonSession {
             }
         }
         let mut info = info.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidData, "the daemon's ring does not describe its session")
+            Error::new(
+                ErrorKind::InvalidData,
+                "the daemon's ring does not describe its session",
+            )
         })?;
         info.capture = capture;
-        Ok(DaemonSession { client, session: created.session, info, ring, notes: created.notes })
+        Ok(DaemonSession {
+            client,
+            session: created.session,
+            info,
+            ring,
+            notes: created.notes,
+        })
     }
 
     /// Who and what it is.
@@ -91,7 +101,13 @@ impl DaemonSession {
             .name("kstrace-copy".into())
             .spawn(move || copier.run(&given))
             .map_err(|e| Error::io("start a thread", e))?;
-        Ok(DaemonRecording { client: self.client, session: self.session, shared, accounts, thread })
+        Ok(DaemonRecording {
+            client: self.client,
+            session: self.session,
+            shared,
+            accounts,
+            thread,
+        })
     }
 }
 
@@ -138,33 +154,47 @@ impl DaemonRecording {
     /// # Errors
     /// What made copying end, or the loss of the daemon; what was written stays.
     pub fn stop(mut self) -> Result<Outcome> {
-        let stopped = self.client.stop_session(&self.session);
-        let (accounts, problems, failure) = match stopped {
-            Ok(stopped) => {
-                let accounts: Vec<HopAccount> = stopped
-                    .accounts
-                    .into_iter()
-                    .filter_map(|a| serde_json::from_value(a).ok())
-                    .collect();
-                let problems =
-                    stopped.problems.into_iter().map(|p| Error::new(ErrorKind::Io, p)).collect();
-                (accounts, problems, None)
-            }
-            Err(error) => (Vec::new(), Vec::new(), Some(error)),
-        };
+        // Somebody else may have stopped it before: the accounts are the same.
+        let stopped = self.client.stop_session(&self.session).map(outcome_of);
+        let accounts = stopped
+            .as_ref()
+            .map(|o| o.accounts.clone())
+            .unwrap_or_default();
         // The receiver is gone only if it failed, which join tells.
-        let _ = self.accounts.send(accounts.clone());
+        let _ = self.accounts.send(accounts);
         self.shared.stopping.store(true, Ordering::Release); // pairs with Copier::run
         let _ = self.shared.wake.write(1);
         self.thread
             .join()
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the copying thread panicked")))?;
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        self.client.destroy_session(&self.session)?;
-        Ok(Outcome { accounts, problems })
+        let outcome = stopped.map_err(|error| error.context(SESSION_GONE))?;
+        // All is written; whether the daemon is still there is no matter any more.
+        let _ = self.client.destroy_session(&self.session);
+        Ok(outcome)
     }
+}
+
+const SESSION_GONE: &str =
+    "kstraced has ended, or somebody destroyed the session; what was recorded by then is kept";
+
+fn outcome_of(stopped: Stopped) -> Outcome {
+    let mut problems: Vec<Error> = stopped
+        .problems
+        .into_iter()
+        .map(|p| Error::new(ErrorKind::Io, p))
+        .collect();
+    let mut accounts = Vec::new();
+    for account in stopped.accounts {
+        match serde_json::from_value::<HopAccount>(account) {
+            Ok(account) => accounts.push(account),
+            Err(e) => problems.push(Error::with_source(
+                ErrorKind::InvalidData,
+                "an account that kstraced gave",
+                e,
+            )),
+        }
+    }
+    Outcome { accounts, problems }
 }
 
 #[derive(Debug)]
@@ -194,26 +224,32 @@ struct Copier {
 impl Copier {
     fn run(mut self, accounts: &mpsc::Receiver<Vec<HopAccount>>) -> Result<()> {
         let outcome = self.copy_all(accounts);
+        self.tell_end();
+        outcome
+    }
+
+    fn tell_end(&self) {
         self.shared.over.store(true, Ordering::Release); // pairs with has_ended
         let _ = self.shared.ended.write(1);
-        outcome
     }
 
     fn copy_all(&mut self, accounts: &mpsc::Receiver<Vec<HopAccount>>) -> Result<()> {
         loop {
             // Asked before copying: what comes with the end is then still copied.
             let stopping = self.shared.stopping.load(Ordering::Acquire);
+            let finished = self.lanes.iter().all(|l| l.lane().is_finished());
             self.copy_what_is_there()?;
-            if stopping {
-                return self.consumer.finish(&accounts.try_recv().unwrap_or_default());
+            if stopping || finished {
+                // Whoever stopped the session: the accounts come with our own stop.
+                self.tell_end();
+                return self.consumer.finish(&accounts.recv().unwrap_or_default());
             }
-            if self.sleep()? == Woken::DaemonGone {
+            if self.sleep()? == Woken::DaemonGone
+                && !self.lanes.iter().all(|l| l.lane().is_finished())
+            {
                 self.copy_what_is_there()?;
                 self.consumer.finish(&[])?;
-                return Err(Error::new(
-                    ErrorKind::ReceiverGone,
-                    "kstraced has ended; what it had recorded by then is kept",
-                ));
+                return Err(Error::new(ErrorKind::ReceiverGone, SESSION_GONE));
             }
         }
     }
@@ -237,7 +273,10 @@ impl Copier {
                 add(&self.shared.records, header.record_count.into());
                 add(&self.shared.bytes, self.packet.len() as u64);
                 if let Some(lost) = self.lost.get_mut(number as usize) {
-                    add(&self.shared.lost, header.events_discarded.saturating_sub(*lost));
+                    add(
+                        &self.shared.lost,
+                        header.events_discarded.saturating_sub(*lost),
+                    );
                     *lost = header.events_discarded;
                 }
             }
@@ -273,7 +312,9 @@ enum Woken {
 }
 
 fn next(metadata: &mut MetadataReader) -> Result<Option<Fragment>> {
-    let Some(bytes) = metadata.next_fragment().map_err(ring_error)? else { return Ok(None) };
+    let Some(bytes) = metadata.next_fragment().map_err(ring_error)? else {
+        return Ok(None);
+    };
     let value = serde_json::from_slice(&bytes)
         .map_err(|e| Error::with_source(ErrorKind::InvalidData, "metadata of the ring", e))?;
     parse_fragment(&value)

@@ -60,7 +60,8 @@ pub struct SessionList {
 pub struct SessionState {
     /// Its id, which names it in all methods.
     pub session: String,
-    /// `created`, `running` or `stopped`.
+    /// `created`, `busy` (on the way to the next), `running`, `ended` (by itself, by an error
+    /// that stopping it tells) or `stopped`.
     pub state: String,
     /// Whether it outlives the client that made it.
     pub detached: bool,

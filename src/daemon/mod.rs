@@ -1,16 +1,23 @@
 //! `kstraced`: sessions for many clients, behind one Unix socket.
 
+mod limited;
 mod peer;
+mod peer_groups;
+mod places;
 mod service;
 mod sessions;
 
 use crate::control;
 use anyhow::{Context, Result};
 use clap::Parser;
+use limited::Limited;
+use nix::fcntl::{Flock, FlockArg};
 use peer::Peer;
+use places::Places;
 use service::Control;
 use sessions::Sessions;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,24 +47,25 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    // First: a second daemon is to touch nothing.
+    let socket = listen(options)?;
     reap_orphans();
-    let (listener, bound) = listen(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let outcome = tokio::task::LocalSet::new().block_on(&runtime, serve(listener));
-    if let Some(path) = bound {
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, serve(socket.listener));
+    if let Some(bound) = socket.bound {
         // Left behind it would only be in the next start's way, which replaces it.
-        let _ = std::fs::remove_file(path);
+        let _ = fs::remove_file(bound.path);
     }
     outcome
 }
 
 /// What a daemon or recorder that was killed left enabled in the kernel goes.
 fn reap_orphans() {
-    let removed = tracefs::Tracefs::discover()
-        .and_then(|t| t.reap_orphans(kstrace_ftrace::INSTANCE_PREFIX));
+    let removed =
+        tracefs::Tracefs::discover().and_then(|t| t.reap_orphans(kstrace_ftrace::INSTANCE_PREFIX));
     match removed {
         Ok(names) => {
             for name in names {
@@ -68,27 +76,87 @@ fn reap_orphans() {
     }
 }
 
-/// The socket that systemd passed, or one of our own and its path.
-fn listen(options: &Options) -> Result<(UnixListener, Option<PathBuf>)> {
+/// Where clients come in.
+struct ControlSocket {
+    listener: UnixListener,
+    /// None if systemd passed it.
+    bound: Option<Bound>,
+}
+
+/// A socket of our own.
+struct Bound {
+    path: PathBuf,
+    /// Held as long as the socket is ours.
+    _lock: Flock<File>,
+}
+
+/// The socket that systemd passed, or one of our own.
+fn listen(options: &Options) -> Result<ControlSocket> {
     let mut passed = sd_notify::listen_fds().context("look for a socket from systemd")?;
+    if passed.len() > 1 {
+        anyhow::bail!(
+            "systemd passed {} sockets; kstraced listens on one",
+            passed.len()
+        );
+    }
     if let Some(fd) = passed.next() {
-        return Ok((socket_from_systemd(fd), None));
+        return Ok(ControlSocket {
+            listener: socket_from_systemd(fd),
+            bound: None,
+        });
     }
     let path = options.socket.clone().unwrap_or_else(control::socket_path);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)
+    if let Some(parent) = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty() && !p.exists())
+    {
+        fs::create_dir_all(parent)
             .with_context(|| format!("make the directory {}", parent.display()))?;
+        fs::set_permissions(parent, Permissions::from_mode(0o755))
+            .with_context(|| format!("set the mode of {}", parent.display()))?;
     }
-    refuse_second(&path)?;
+    let lock = lock_beside(&path)?;
+    remove_stale(&path)?;
     let listener =
         UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
     // Anybody may connect and be told no by name; what they may do is decided by peer.
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))
+    fs::set_permissions(&path, Permissions::from_mode(0o666))
         .with_context(|| format!("set the mode of {}", path.display()))?;
-    Ok((listener, Some(path)))
+    Ok(ControlSocket {
+        listener,
+        bound: Some(Bound { path, _lock: lock }),
+    })
 }
 
-#[expect(unsafe_code, reason = "sd_listen_fds(3) passes bare descriptor numbers")]
+/// Two daemons that start at once must not remove each other's socket.
+fn lock_beside(socket: &Path) -> Result<Flock<File>> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("open {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => in_use(socket),
+        other => anyhow::Error::from(other).context(format!("lock {}", path.display())),
+    })
+}
+
+fn in_use(socket: &Path) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} is in use: another kstraced is running",
+        socket.display()
+    )
+}
+
+#[expect(
+    unsafe_code,
+    reason = "sd_listen_fds(3) passes bare descriptor numbers"
+)]
 fn socket_from_systemd(fd: std::os::fd::RawFd) -> UnixListener {
     use std::os::fd::FromRawFd;
     // SAFETY: the service manager passed this descriptor to this process, and
@@ -97,15 +165,20 @@ fn socket_from_systemd(fd: std::os::fd::RawFd) -> UnixListener {
 }
 
 /// A socket nobody answers on is a dead daemon's and goes; one that answers is in use.
-fn refuse_second(path: &Path) -> Result<()> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        anyhow::bail!("{} is in use: another kstraced is running", path.display());
-    }
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("remove the old socket {}", path.display()))
+fn remove_stale(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e).with_context(|| format!("look at {}", path.display())),
+        Ok(found) if !found.file_type().is_socket() => {
+            anyhow::bail!("{} is there and no socket", path.display())
         }
-        _ => Ok(()),
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .with_context(|| format!("remove the old socket {}", path.display())),
+        Err(e) => Err(e).with_context(|| format!("ask who listens on {}", path.display())),
+        Ok(_) => Err(in_use(path)),
     }
 }
 
@@ -117,6 +190,7 @@ async fn serve(listener: UnixListener) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     // Nobody may be listening; then there is nothing to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let places = Places::default();
     let mut clients = 0u64;
     loop {
         tokio::select! {
@@ -125,7 +199,7 @@ async fn serve(listener: UnixListener) -> Result<()> {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     clients += 1;
-                    begin(stream, &sessions, clients);
+                    begin(stream, &sessions, &places, clients);
                 }
                 Err(error) => {
                     // Out of descriptors, say: others may end and free some.
@@ -136,22 +210,25 @@ async fn serve(listener: UnixListener) -> Result<()> {
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    for state in sessions.list() {
-        let _ = sessions.destroy(&state.session);
-    }
+    sessions.close();
     Ok(())
 }
 
 /// Serves one connection in a task of its own: its end is the end of what belongs to it.
-fn begin(stream: tokio::net::UnixStream, sessions: &Arc<Sessions>, client: u64) {
+fn begin(stream: tokio::net::UnixStream, sessions: &Arc<Sessions>, places: &Places, client: u64) {
     let served = Peer::of(&stream)
         .map_err(anyhow::Error::from)
         .and_then(|peer| Ok((peer, zlink::tokio::unix::Stream::try_from(stream)?)));
     match served {
         Ok((peer, stream)) => {
-            let service = Control::new(Arc::clone(sessions), peer, client);
+            // One too many is closed without a word: the log is not theirs to fill.
+            let Some(place) = places.take(peer.uid) else {
+                return;
+            };
+            let service = Control::new(Arc::clone(sessions), peer, client, place);
             tokio::task::spawn_local(async move {
-                if let Err(error) = Server::new(ReadyListener::new(stream), service).run().await {
+                let listener = ReadyListener::new(Limited(stream));
+                if let Err(error) = Server::new(listener, service).run().await {
                     eprintln!("kstraced: client {client}: {error}");
                 }
             });

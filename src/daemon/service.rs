@@ -1,6 +1,7 @@
 //! `org.kstrace.Control`, served to one connection.
 
 use super::peer::Peer;
+use super::places::Place;
 use super::sessions::Sessions;
 use crate::control::MAJORS;
 use crate::control::types::{
@@ -15,24 +16,34 @@ use kstrace_ring::{RecorderOptions, Ring, Start, WakeKind};
 use kstrace_schema::Capture;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use zlink::Reply;
 
 /// How often statistics may be asked for at most.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
+/// And at least: that a client is gone shows when it is sent something.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
+
 /// One connection's view of the daemon. Dropped with the connection.
 pub(super) struct Control {
     sessions: Arc<Sessions>,
     peer: Peer,
     client: u64,
-    made: Mutex<Vec<String>>,
+    /// Ends with the connection.
+    _place: Place,
 }
 
 impl Control {
-    pub(super) fn new(sessions: Arc<Sessions>, peer: Peer, client: u64) -> Self {
-        Control { sessions, peer, client, made: Mutex::new(Vec::new()) }
+    pub(super) fn new(sessions: Arc<Sessions>, peer: Peer, client: u64, place: Place) -> Self {
+        sessions.client_here(client);
+        Control {
+            sessions,
+            peer,
+            client,
+            _place: place,
+        }
     }
 
     /// Work that blocks goes to a thread, so that other clients are served meanwhile.
@@ -40,22 +51,26 @@ impl Control {
         &self,
         work: impl FnOnce(&Sessions) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        self.peer.may_trace()?;
-        let sessions = Arc::clone(&self.sessions);
-        tokio::task::spawn_blocking(move || work(&sessions)).await.unwrap_or_else(|e| {
-            Err(ControlError::Refused { reason: format!("the daemon failed: {e}") })
+        let (sessions, peer) = (Arc::clone(&self.sessions), self.peer.clone());
+        tokio::task::spawn_blocking(move || {
+            // The user database may be far away: asked here, where waiting hurts nobody.
+            peer.may_trace()?;
+            work(&sessions)
+        })
+        .await
+        .unwrap_or_else(|e| {
+            Err(ControlError::Refused {
+                reason: format!("the daemon failed: {e}"),
+            })
         })
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let made = std::mem::take(
-            self.made.get_mut().unwrap_or_else(PoisonError::into_inner),
-        );
         let (sessions, client) = (Arc::clone(&self.sessions), self.client);
         // Stopping takes a moment; nobody waits for it.
-        std::thread::spawn(move || sessions.client_gone(client, &made));
+        std::thread::spawn(move || sessions.client_gone(client));
     }
 }
 
@@ -80,14 +95,26 @@ impl Control {
             .copied()
             .filter(|m| majors.contains(m))
             .max()
-            .ok_or_else(|| ControlError::NoCommonMajor { spoken: MAJORS.to_vec() })?;
-        let capability = |name: &str| Capability { name: name.to_owned(), minor: 0 };
+            .ok_or_else(|| ControlError::NoCommonMajor {
+                spoken: MAJORS.to_vec(),
+            })?;
+        let capability = |name: &str| Capability {
+            name: name.to_owned(),
+            minor: 0,
+        };
         Ok(Welcome {
             major,
             server: format!("kstraced {}", env!("CARGO_PKG_VERSION")),
-            capabilities: ["ring", "recorder", "viewer", "overwrite", "statistics", "detached"]
-                .map(capability)
-                .to_vec(),
+            capabilities: [
+                "ring",
+                "recorder",
+                "viewer",
+                "overwrite",
+                "statistics",
+                "detached",
+            ]
+            .map(capability)
+            .to_vec(),
         })
     }
 
@@ -100,8 +127,10 @@ impl Control {
                 usable: usable.is_ok(),
                 reason: usable.err().unwrap_or_default(),
             };
-            let sources =
-                vec![state("perf", facts.perf_tracepoints), state("ftrace", facts.tracefs)];
+            let sources = vec![
+                state("perf", facts.perf_tracepoints),
+                state("ftrace", facts.tracefs),
+            ];
             Ok(SourceList { sources })
         })
         .await
@@ -111,8 +140,11 @@ impl Control {
     async fn list_events(&self, pattern: String) -> Result<EventList, ControlError> {
         self.blocking(move |_| {
             let names = LiveNames::read();
-            let mut all: Vec<String> =
-                names.tracepoints().iter().map(ToString::to_string).collect();
+            let mut all: Vec<String> = names
+                .tracepoints()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             all.extend(names.perf_names());
             all.retain(|name| tracefs::glob::matches(&pattern, name));
             Ok(EventList { events: all })
@@ -128,28 +160,30 @@ impl Control {
         workload: Vec<String>,
         detached: bool,
     ) -> Result<Created, ControlError> {
-        let request: RecordRequest = serde_json::from_value(request)
-            .map_err(|e| ControlError::BadRequest { reason: format!("request: {e}") })?;
-        let owner = self.peer.uid;
-        let created = self
-            .blocking(move |sessions| {
-                let mut request = request;
-                request.exclude_pids.extend(i32::try_from(std::process::id()));
-                let capture = Capture {
-                    command_line: Vec::new(),
-                    workload,
-                    pids: Vec::new(),
-                };
-                let (session, plan, notes) =
-                    sessions.create(&request, capture, owner, detached)?;
-                Ok(Created { session, plan, notes })
+        let request: RecordRequest =
+            serde_json::from_value(request).map_err(|e| ControlError::BadRequest {
+                reason: format!("request: {e}"),
+            })?;
+        let (owner, client) = (self.peer.uid, self.client);
+        self.blocking(move |sessions| {
+            let mut request = request;
+            request
+                .exclude_pids
+                .extend(i32::try_from(std::process::id()));
+            let capture = Capture {
+                command_line: Vec::new(),
+                workload,
+                pids: Vec::new(),
+            };
+            let (session, plan, notes) =
+                sessions.create(&request, capture, owner, client, detached)?;
+            Ok(Created {
+                session,
+                plan,
+                notes,
             })
-            .await?;
-        self.made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(created.session.clone());
-        Ok(created)
+        })
+        .await
     }
 
     /// Begins to record.
@@ -157,20 +191,10 @@ impl Control {
         self.blocking(move |s| s.start(&session)).await
     }
 
-    /// Stops recording. The ring keeps what it has until the session is destroyed.
+    /// Stops recording and gives the accounts; so again if it was stopped before. The ring keeps
+    /// what it has until the session is destroyed.
     async fn stop_session(&self, session: String) -> Result<Stopped, ControlError> {
-        self.blocking(move |s| {
-            let outcome = s.stop(&session)?;
-            Ok(Stopped {
-                accounts: outcome
-                    .accounts
-                    .iter()
-                    .filter_map(|a| serde_json::to_value(a).ok())
-                    .collect(),
-                problems: outcome.problems.iter().map(|p| format!("{p:?}")).collect(),
-            })
-        })
-        .await
+        self.blocking(move |s| s.stop(&session)).await
     }
 
     /// Closes the open packets, so that every reader has all there is now, while recording goes on.
@@ -185,7 +209,8 @@ impl Control {
 
     /// All sessions.
     async fn list_sessions(&self) -> Result<SessionList, ControlError> {
-        self.blocking(|s| Ok(SessionList { sessions: s.list() })).await
+        self.blocking(|s| Ok(SessionList { sessions: s.list() }))
+            .await
     }
 
     /// Descriptors to read a session's ring by. A recorder is never overrun and holds space until
@@ -222,8 +247,8 @@ impl Control {
         interval_ms: i64,
     ) -> impl Stream<Item = Result<Reply<Statistics>, ControlError>> + Unpin {
         let interval = Duration::from_millis(u64::try_from(interval_ms).unwrap_or(0))
-            .max(SHORTEST_INTERVAL);
-        let allowed = self.peer.may_trace();
+            .clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+        let allowed = self.blocking(|_| Ok(())).await;
         let sessions = Arc::clone(&self.sessions);
         let read = move || {
             allowed.clone()?;
@@ -235,45 +260,71 @@ impl Control {
                 rounds: count(stats.rounds),
             })
         };
-        Box::pin(futures_util::stream::unfold(Some((read, false)), move |state| async move {
-            let (read, begun) = state?;
-            if begun {
-                tokio::time::sleep(interval).await;
-            }
-            match read() {
-                Ok(now) => {
-                    let item = Ok(Reply::new(Some(now)).set_continues(Some(more)));
-                    Some((item, more.then_some((read, true))))
+        Box::pin(futures_util::stream::unfold(
+            Some((read, false)),
+            move |state| async move {
+                let (read, begun) = state?;
+                if begun {
+                    tokio::time::sleep(interval).await;
                 }
-                Err(error) => Some((Err(error), None)),
-            }
-        }))
+                match read() {
+                    Ok(now) => {
+                        let item = Ok(Reply::new(Some(now)).set_continues(Some(more)));
+                        Some((item, more.then_some((read, true))))
+                    }
+                    Err(error) => Some((Err(error), None)),
+                }
+            },
+        ))
     }
 }
 
 type Subscribed = Result<(Subscription, Vec<OwnedFd>), ControlError>;
 
 fn subscribe_recorder(s: &Sessions, ring: &Ring, session: &str, client: u64) -> Subscribed {
-    let options =
-        RecorderOptions { start: Start::Oldest, watermark_packets: 1, wake: WakeKind::Socket };
+    let options = RecorderOptions {
+        start: Start::Oldest,
+        watermark_packets: 1,
+        wake: WakeKind::Socket,
+    };
     let slot = ring.attach_recorder(options).map_err(|e| refused(&e))?;
     let fds = vec![
         read_only(ring.fd()).map_err(|e| refused(&e))?,
-        slot.page_fd().try_clone_to_owned().map_err(|e| refused(&e))?,
-        slot.wake_fd().try_clone_to_owned().map_err(|e| refused(&e))?,
+        slot.page_fd()
+            .try_clone_to_owned()
+            .map_err(|e| refused(&e))?,
+        slot.wake_fd()
+            .try_clone_to_owned()
+            .map_err(|e| refused(&e))?,
     ];
     s.keep_recorder(session, client, slot)?;
-    Ok((Subscription { ring_fd: 0, page_fd: 1, wake_fd: 2 }, fds))
+    Ok((
+        Subscription {
+            ring_fd: 0,
+            page_fd: 1,
+            wake_fd: 2,
+        },
+        fds,
+    ))
 }
 
 fn subscribe_viewer(s: &Sessions, ring: &Ring, session: &str, client: u64) -> Subscribed {
-    let wake = ring.attach_viewer_wake(WakeKind::Socket).map_err(|e| refused(&e))?;
+    let wake = ring
+        .attach_viewer_wake(WakeKind::Socket)
+        .map_err(|e| refused(&e))?;
     let fds = vec![
         read_only(ring.fd()).map_err(|e| refused(&e))?,
         wake.fd().try_clone_to_owned().map_err(|e| refused(&e))?,
     ];
     s.keep_viewer(session, client, wake)?;
-    Ok((Subscription { ring_fd: 0, page_fd: -1, wake_fd: 1 }, fds))
+    Ok((
+        Subscription {
+            ring_fd: 0,
+            page_fd: -1,
+            wake_fd: 1,
+        },
+        fds,
+    ))
 }
 
 /// The ring's memory is sealed against writing by others; a descriptor that
@@ -283,5 +334,7 @@ fn read_only(fd: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
 }
 
 fn refused(error: &dyn std::error::Error) -> ControlError {
-    ControlError::Refused { reason: error.to_string() }
+    ControlError::Refused {
+        reason: error.to_string(),
+    }
 }
