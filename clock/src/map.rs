@@ -54,7 +54,8 @@ impl PiecewiseMap {
         if delta < 1 << 63 {
             self.to0.saturating_add(scale(delta, self.slope_2_32))
         } else {
-            self.to0.saturating_sub(scale(delta.wrapping_neg(), self.slope_2_32))
+            self.to0
+                .saturating_sub(scale(delta.wrapping_neg(), self.slope_2_32))
         }
     }
 

@@ -29,7 +29,10 @@ pub fn read_ns(kind: ClockKind) -> u64 {
 /// The time stamp counter in cycles; 0 on machines that are not x86-64.
 #[cfg(target_arch = "x86_64")]
 pub fn tsc_cycles() -> u64 {
-    #[expect(unsafe_code, reason = "rdtsc has no safe wrapper in the standard library")]
+    #[expect(
+        unsafe_code,
+        reason = "rdtsc has no safe wrapper in the standard library"
+    )]
     // SAFETY: RDTSC exists on every x86-64 processor and touches no memory.
     unsafe {
         core::arch::x86_64::_rdtsc()
@@ -80,7 +83,11 @@ pub fn read_pair() -> ClockPair {
                 error_bound_ns: 0,
             };
             let width = read_ns(ClockKind::Monotonic).saturating_sub(before);
-            ClockPair { monotonic_ns: before + width / 2, error_bound_ns: width.max(1), ..pair }
+            ClockPair {
+                monotonic_ns: before + width / 2,
+                error_bound_ns: width.max(1),
+                ..pair
+            }
         })
         .min_by_key(|pair| pair.error_bound_ns)
         .unwrap_or_default()

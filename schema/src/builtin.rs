@@ -61,7 +61,11 @@ impl From<&LostPayload> for Loss {
             cpu: Cpu(p.cpu),
             reason: LossReason::from_number(p.reason).unwrap_or(LossReason::StatedByInput),
             count: p.count,
-            certainty: if p.certainty == 0 { Certainty::Exact } else { Certainty::AtLeast },
+            certainty: if p.certainty == 0 {
+                Certainty::Exact
+            } else {
+                Certainty::AtLeast
+            },
             class: (p.class_id != u16::MAX).then_some(ClassId(p.class_id)),
             begin: SessionTime::from_ns(p.begin_ns),
             end: SessionTime::from_ns(p.end_ns),
@@ -134,7 +138,10 @@ pub struct ProcessPayload {
 }
 
 fn unsigned(name: &str, size_bytes: u8) -> Member {
-    Member::new(name, FieldClass::Integer(IntegerClass::unsigned(size_bytes)))
+    Member::new(
+        name,
+        FieldClass::Integer(IntegerClass::unsigned(size_bytes)),
+    )
 }
 
 fn signed(name: &str, size_bytes: u8) -> Member {
@@ -157,10 +164,16 @@ pub fn lost_class() -> EventRecordClass {
         .iter()
         .map(|r| Mapping {
             name: r.word().to_owned(),
-            ranges: vec![IntegerRange { first: *r as i128, last: *r as i128 }],
+            ranges: vec![IntegerRange {
+                first: *r as i128,
+                last: *r as i128,
+            }],
         })
         .collect();
-    let reason = IntegerClass { mappings: reasons, ..IntegerClass::unsigned(4) };
+    let reason = IntegerClass {
+        mappings: reasons,
+        ..IntegerClass::unsigned(4)
+    };
     class(
         LOST,
         vec![

@@ -84,7 +84,9 @@ impl Serialize for Fingerprint {
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        u64::from_str_radix(&text, 16).map(Fingerprint).map_err(serde::de::Error::custom)
+        u64::from_str_radix(&text, 16)
+            .map(Fingerprint)
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -42,7 +42,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A new error. Lower case, no full stop, with the values received and allowed.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None }
+        Error {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// An error with a cause.
@@ -51,7 +55,11 @@ impl Error {
         message: impl Into<String>,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Error { kind, message: message.into(), source: Some(Box::new(source)) }
+        Error {
+            kind,
+            message: message.into(),
+            source: Some(Box::new(source)),
+        }
     }
 
     /// From an `io::Error`, with the kind it amounts to.
@@ -78,7 +86,11 @@ impl Error {
 
     /// The same error, as the cause of one that says more about where.
     pub fn context(self, message: impl Into<String>) -> Self {
-        Error { kind: self.kind, message: message.into(), source: Some(Box::new(self)) }
+        Error {
+            kind: self.kind,
+            message: message.into(),
+            source: Some(Box::new(self)),
+        }
     }
 }
 

@@ -21,8 +21,11 @@ pub enum ByteOrder {
 
 impl ByteOrder {
     /// The byte order of the machine this runs on.
-    pub const NATIVE: ByteOrder =
-        if cfg!(target_endian = "little") { ByteOrder::LittleEndian } else { ByteOrder::BigEndian };
+    pub const NATIVE: ByteOrder = if cfg!(target_endian = "little") {
+        ByteOrder::LittleEndian
+    } else {
+        ByteOrder::BigEndian
+    };
 }
 
 /// The base a person prefers to read an integer in.
@@ -98,7 +101,10 @@ impl IntegerClass {
 
     /// A signed integer in native byte order.
     pub fn signed(size_bytes: u8) -> Self {
-        IntegerClass { signed: true, ..Self::unsigned(size_bytes) }
+        IntegerClass {
+            signed: true,
+            ..Self::unsigned(size_bytes)
+        }
     }
 
     /// The same integer, preferably read in hexadecimal.
@@ -265,7 +271,11 @@ pub struct Member {
 impl Member {
     /// A member without a role.
     pub fn new(name: impl Into<String>, class: FieldClass) -> Self {
-        Member { name: name.into(), class, role: None }
+        Member {
+            name: name.into(),
+            class,
+            role: None,
+        }
     }
 
     /// An explicit hole.
@@ -296,7 +306,9 @@ impl StructureClass {
 
     /// The size in bytes, if it is the same in every record.
     pub fn static_size_bytes(&self) -> Option<u32> {
-        self.members.iter().try_fold(0u32, |sum, m| sum.checked_add(m.class.static_size_bytes()?))
+        self.members
+            .iter()
+            .try_fold(0u32, |sum, m| sum.checked_add(m.class.static_size_bytes()?))
     }
 
     /// Byte offset of a direct member from the structure's start, if no
@@ -327,9 +339,14 @@ impl StructureClass {
         matches!(
             self.members.last().map(|m| &m.class),
             Some(
-                FieldClass::DynamicBlob { length: Length::Rest }
-                    | FieldClass::DynamicString { length: Length::Rest }
-                    | FieldClass::DynamicArray { length: Length::Rest, .. }
+                FieldClass::DynamicBlob {
+                    length: Length::Rest
+                } | FieldClass::DynamicString {
+                    length: Length::Rest
+                } | FieldClass::DynamicArray {
+                    length: Length::Rest,
+                    ..
+                }
             )
         )
     }

@@ -21,12 +21,15 @@ impl ClassRegistry {
     /// `ErrorKind::Unsupported` when all 65,535 ids are given out.
     pub fn register(&self, mut class: EventRecordClass) -> Result<Arc<EventRecordClass>> {
         let mut classes = self.lock();
-        let id = u16::try_from(classes.len()).ok().filter(|id| *id < u16::MAX).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unsupported,
-                format!("more than {} event classes in one session", u16::MAX),
-            )
-        })?;
+        let id = u16::try_from(classes.len())
+            .ok()
+            .filter(|id| *id < u16::MAX)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    format!("more than {} event classes in one session", u16::MAX),
+                )
+            })?;
         class.id = ClassId(id);
         let class = Arc::new(class);
         classes.push(Arc::clone(&class));

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The meaning of a field across sources.
 ///
 /// A consumer asks a record for its `tid`, not for `common_pid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Role {

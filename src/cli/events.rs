@@ -7,11 +7,22 @@ use clap::ArgMatches;
 /// Pairs every `--filter` with the `-e` before it.
 pub(super) fn event_requests(matches: &ArgMatches) -> Result<Vec<EventRequest>> {
     let indexed = |id: &str| -> Vec<(usize, String)> {
-        let values = matches.get_many::<String>(id).into_iter().flatten().cloned();
-        matches.indices_of(id).into_iter().flatten().zip(values).collect()
+        let values = matches
+            .get_many::<String>(id)
+            .into_iter()
+            .flatten()
+            .cloned();
+        matches
+            .indices_of(id)
+            .into_iter()
+            .flatten()
+            .zip(values)
+            .collect()
     };
-    let mut all: Vec<(usize, bool, String)> =
-        indexed("event").into_iter().map(|(i, v)| (i, true, v)).collect();
+    let mut all: Vec<(usize, bool, String)> = indexed("event")
+        .into_iter()
+        .map(|(i, v)| (i, true, v))
+        .collect();
     all.extend(indexed("filter").into_iter().map(|(i, v)| (i, false, v)));
     all.sort();
 
@@ -72,7 +83,10 @@ fn one(spec: String) -> EventRequest {
             };
         }
     }
-    EventRequest { spec, ..EventRequest::default() }
+    EventRequest {
+        spec,
+        ..EventRequest::default()
+    }
 }
 
 #[cfg(test)]
@@ -89,8 +103,17 @@ mod tests {
 
     #[test]
     fn a_filter_belongs_to_the_event_before_it() {
-        let r = parse(&["-e", "a:b,c:d", "--filter", "x > 1", "-e", "cpu-clock", "--filter", "y"])
-            .unwrap();
+        let r = parse(&[
+            "-e",
+            "a:b,c:d",
+            "--filter",
+            "x > 1",
+            "-e",
+            "cpu-clock",
+            "--filter",
+            "y",
+        ])
+        .unwrap();
         assert_eq!(r.len(), 3);
         assert_eq!(r[0].filter.as_deref(), Some("x > 1"));
         assert_eq!(r[1].filter.as_deref(), Some("x > 1"));
@@ -100,8 +123,11 @@ mod tests {
 
     #[test]
     fn lists_and_terms() {
-        let r = parse(&["-e", "sched:sched_switch/stack/,cpu/event=1,umask=2/,cpu-clock/nostack/"])
-            .unwrap();
+        let r = parse(&[
+            "-e",
+            "sched:sched_switch/stack/,cpu/event=1,umask=2/,cpu-clock/nostack/",
+        ])
+        .unwrap();
         assert_eq!(r[0].spec, "sched:sched_switch");
         assert_eq!(r[0].stack, Some(true));
         assert_eq!(r[1].spec, "cpu/event=1,umask=2/");

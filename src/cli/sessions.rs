@@ -64,7 +64,13 @@ fn list(client: &mut Client, as_json: bool) -> Result<()> {
             writeln!(text, "{line}")?;
         } else {
             let detached = if s.detached { "detached" } else { "attached" };
-            writeln!(text, "{} {:8} {detached} {}", s.session, s.state, user_name(s.owner))?;
+            writeln!(
+                text,
+                "{} {:8} {detached} {}",
+                s.session,
+                s.state,
+                user_name(s.owner)
+            )?;
         }
     }
     super::output::print(&text)

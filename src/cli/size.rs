@@ -20,7 +20,10 @@ pub(super) fn parse_buffer_size(text: &str) -> Result<u64, String> {
         "g" | "gb" | "gib" => 30,
         _ => return Err(bad()),
     };
-    number.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(bad)
+    number
+        .checked_mul(1 << shift)
+        .filter(|n| *n > 0)
+        .ok_or_else(bad)
 }
 
 /// Seconds, possibly with a fraction and `ms`, `s`, `m` or `h`.
@@ -56,7 +59,11 @@ pub(super) fn bytes_text(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+            return if unit == "B" {
+                format!("{bytes} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1000.0;
     }

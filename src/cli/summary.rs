@@ -24,7 +24,9 @@ fn loss_lines(outcome: &Outcome) -> Vec<String> {
     let mut unbalanced = Vec::new();
     for account in &outcome.accounts {
         for (reason, count) in &account.dropped {
-            let entry = by_hop.entry((&account.hop, reason.to_string())).or_default();
+            let entry = by_hop
+                .entry((&account.hop, reason.to_string()))
+                .or_default();
             entry.0 += count;
         }
         if !account.balances() {

@@ -78,7 +78,9 @@ impl Daemon {
     }
 
     pub(crate) fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("fds").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("fds")
+            .count()
     }
 
     /// What this daemon has in tracefs.
@@ -101,8 +103,10 @@ impl Drop for Daemon {
 }
 
 pub(crate) fn instances_of(pid: u32) -> Vec<String> {
-    let mut names =
-        tracefs::Tracefs::discover().expect("tracefs").instances().expect("instances");
+    let mut names = tracefs::Tracefs::discover()
+        .expect("tracefs")
+        .instances()
+        .expect("instances");
     names.retain(|n| n.starts_with(&format!("kstrace-{pid}-")));
     names
 }

@@ -12,10 +12,14 @@ fn without_a_common_major_it_says_which_it_speaks() {
     let daemon = Daemon::start();
     let mut client = Raw::connect(daemon.socket());
     let hello = "org.kstrace.Control.Hello";
-    let reply = client.call(hello, json!({ "client": "x", "majors": [7, 99] })).expect("an answer");
+    let reply = client
+        .call(hello, json!({ "client": "x", "majors": [7, 99] }))
+        .expect("an answer");
     assert_eq!(error_of(&reply), "org.kstrace.Control.NoCommonMajor");
     assert_eq!(reply["parameters"]["spoken"], json!([1]));
-    let reply = client.call(hello, json!({ "client": "x", "majors": [99, 1] })).expect("an answer");
+    let reply = client
+        .call(hello, json!({ "client": "x", "majors": [99, 1] }))
+        .expect("an answer");
     assert_eq!(reply["parameters"]["major"], 1, "{reply}");
 }
 
@@ -44,34 +48,66 @@ fn bad_messages_hurt_nobody_else() {
         // The daemon may close before all is sent.
         let _ = client.0.write_all(message);
         let _ = client.0.write_all(b"\0");
-        client.0.shutdown(std::net::Shutdown::Write).expect("shutdown");
+        client
+            .0
+            .shutdown(std::net::Shutdown::Write)
+            .expect("shutdown");
         while let Some(reply) = client.receive() {
-            assert_ne!(error_of(&reply), "", "{reply} to {:?}", String::from_utf8_lossy(message));
+            assert_ne!(
+                error_of(&reply),
+                "",
+                "{reply} to {:?}",
+                String::from_utf8_lossy(message)
+            );
         }
         assert_eq!(states(&mut good), ["running"]);
     }
 
     let request = serde_json::to_value(switches()).expect("JSON");
     for (method, parameters) in [
-        ("CreateSession", json!({ "request": 5, "workload": [], "detached": false })),
-        ("CreateSession", json!({ "request": request, "workload": "x", "detached": 1 })),
+        (
+            "CreateSession",
+            json!({ "request": 5, "workload": [], "detached": false }),
+        ),
+        (
+            "CreateSession",
+            json!({ "request": request, "workload": "x", "detached": 1 }),
+        ),
         ("CreateSession", json!({})),
-        ("CreateSession", json!({ "request": { "events": 7 }, "workload": [], "detached": false })),
+        (
+            "CreateSession",
+            json!({ "request": { "events": 7 }, "workload": [], "detached": false }),
+        ),
         ("StartSession", json!({ "session": null })),
-        ("Subscribe", json!({ "session": "../../x", "recorder": false })),
-        ("Monitor", json!({ "session": session, "interval_ms": "soon" })),
+        (
+            "Subscribe",
+            json!({ "session": "../../x", "recorder": false }),
+        ),
+        (
+            "Monitor",
+            json!({ "session": session, "interval_ms": "soon" }),
+        ),
         ("NoSuchMethod", json!({})),
     ] {
         let mut client = Raw::connect(daemon.socket());
         let reply = client.call(&format!("org.kstrace.Control.{method}"), parameters);
-        assert!(reply.as_ref().is_none_or(|r| !error_of(r).is_empty()), "{method}: {reply:?}");
+        assert!(
+            reply.as_ref().is_none_or(|r| !error_of(r).is_empty()),
+            "{method}: {reply:?}"
+        );
         assert_eq!(states(&mut good), ["running"]);
     }
     // Bad events are an error by name, not the end of the connection.
     let mut client = Raw::connect(daemon.socket());
     let bad_events = json!({ "request": { "events": 7 }, "workload": [], "detached": false });
-    let reply = client.call("org.kstrace.Control.CreateSession", bad_events).expect("an answer");
-    assert_eq!(error_of(&reply), "org.kstrace.Control.BadRequest", "{reply}");
+    let reply = client
+        .call("org.kstrace.Control.CreateSession", bad_events)
+        .expect("an answer");
+    assert_eq!(
+        error_of(&reply),
+        "org.kstrace.Control.BadRequest",
+        "{reply}"
+    );
     drop(client);
 
     wait_for(|| daemon.open_files() == before);
@@ -88,7 +124,9 @@ fn a_message_without_end_is_cut_off() {
     let session = running(&mut good, false);
     let mut client = Raw::connect(daemon.socket());
     let chunk = vec![b'x'; 64 << 10];
-    let sent = (0..1024).take_while(|_| client.0.write_all(&chunk).is_ok()).count();
+    let sent = (0..1024)
+        .take_while(|_| client.0.write_all(&chunk).is_ok())
+        .count();
     assert!(sent < 32, "{sent} chunks of 64 KiB were taken");
     assert_eq!(states(&mut good), ["running"]);
     good.stop_session(&session).expect("stop");

@@ -9,7 +9,9 @@ use std::path::Path;
 fn the_daemon_describes_what_is_frozen() {
     let daemon = Daemon::start();
     let mut client = Raw::connect(daemon.socket());
-    let info = client.call("org.varlink.service.GetInfo", json!({})).expect("an answer");
+    let info = client
+        .call("org.varlink.service.GetInfo", json!({}))
+        .expect("an answer");
     assert_eq!(info["parameters"]["product"], "kstraced");
     assert_eq!(
         info["parameters"]["interfaces"],
@@ -21,7 +23,9 @@ fn the_daemon_describes_what_is_frozen() {
             json!({ "interface": "org.kstrace.Control" }),
         )
         .expect("an answer");
-    let description = reply["parameters"]["description"].as_str().expect("a description");
+    let description = reply["parameters"]["description"]
+        .as_str()
+        .expect("a description");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/v1/org.kstrace.Control.varlink");
     let frozen = std::fs::read_to_string(&path).unwrap_or_default();
     let missing: Vec<_> = frozen

@@ -31,7 +31,11 @@ fn killed_it_leaves_a_readable_trace_and_the_next_one_cleans_up() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("kstraced has ended"), "{said}");
-    assert!(babeltrace2(&dir.path().join("t.kst")).0.contains("sched:sched_switch"));
+    assert!(
+        babeltrace2(&dir.path().join("t.kst"))
+            .0
+            .contains("sched:sched_switch")
+    );
     assert_eq!(instances_of(pid).len(), 1, "nothing to clean up");
     // The socket is there, and nobody behind it.
     assert!(dir.path().join("control.sock").exists());
@@ -56,18 +60,28 @@ fn terminated_it_ends_all_sessions() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("kstraced has ended"), "{said}");
-    assert!(babeltrace2(&dir.path().join("t.kst")).0.contains("sched:sched_switch"));
+    assert!(
+        babeltrace2(&dir.path().join("t.kst"))
+            .0
+            .contains("sched:sched_switch")
+    );
 }
 
 #[test]
 fn a_second_daemon_is_refused() {
     let daemon = Daemon::start();
     let id = running(&mut daemon.client(), true);
-    let (status, said) =
-        fail(Command::new(kstraced_path()).arg("--socket").arg(daemon.socket()));
+    let (status, said) = fail(
+        Command::new(kstraced_path())
+            .arg("--socket")
+            .arg(daemon.socket()),
+    );
     assert_eq!(status, 1);
     assert!(said.contains("another kstraced is running"), "{said}");
-    assert_eq!(daemon.client().list_sessions().expect("list")[0].session, id);
+    assert_eq!(
+        daemon.client().list_sessions().expect("list")[0].session,
+        id
+    );
 }
 
 #[test]

@@ -11,5 +11,8 @@ mod recording;
 mod ring_access;
 mod sessions;
 #[path = "../e2e/support.rs"]
-#[allow(dead_code, reason = "helpers of the end-to-end tests, not all needed here")]
+#[allow(
+    dead_code,
+    reason = "helpers of the end-to-end tests, not all needed here"
+)]
 mod support;

@@ -32,16 +32,30 @@ fn a_stranger_is_told_what_would_help() {
     let output = as_nobody(&daemon, &["--clear-groups"], &["sessions"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("only root and members of the group 'tracing' may"), "{said}");
+    assert!(
+        said.contains("only root and members of the group 'tracing' may"),
+        "{said}"
+    );
     assert!(said.contains("usermod -aG tracing"), "{said}");
     // Recording goes on without the daemon and says so; what it may do is the kernel's word.
     let output = as_nobody(
         &daemon,
         &["--clear-groups"],
-        &["record", "-e", "page-faults:u", "-o", "/proc/none", "--", "true"],
+        &[
+            "record",
+            "-e",
+            "page-faults:u",
+            "-o",
+            "/proc/none",
+            "--",
+            "true",
+        ],
     );
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("not through kstraced, but in this process"), "{said}");
+    assert!(
+        said.contains("not through kstraced, but in this process"),
+        "{said}"
+    );
     assert!(said.contains("group 'tracing'"), "{said}");
     assert!(daemon.client().list_sessions().expect("list").is_empty());
 }
@@ -54,13 +68,23 @@ fn a_member_of_the_group_is_served() {
         std::fs::write(&groups, "root:x:0:\ntracing:x:54321:\n").expect("write");
         let mut command = Command::new("unshare");
         command
-            .args(["--mount", "sh", "-c", "mount --bind \"$1\" /etc/group && exec \"$2\"", "sh"])
+            .args([
+                "--mount",
+                "sh",
+                "-c",
+                "mount --bind \"$1\" /etc/group && exec \"$2\"",
+                "sh",
+            ])
             .arg(groups)
             .arg(kstraced_path());
         command
     });
     let member = as_nobody(&daemon, &["--groups", "54321"], &["sessions"]);
-    assert!(member.status.success(), "{}", String::from_utf8_lossy(&member.stderr));
+    assert!(
+        member.status.success(),
+        "{}",
+        String::from_utf8_lossy(&member.stderr)
+    );
     let stranger = as_nobody(&daemon, &["--groups", "54322"], &["sessions"]);
     assert_eq!(stranger.status.code(), Some(1));
 }

@@ -13,7 +13,9 @@ pub(crate) struct Raw(pub(crate) UnixStream);
 impl Raw {
     pub(crate) fn connect(socket: &Path) -> Raw {
         let stream = UnixStream::connect(socket).expect("connect");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("timeout");
         Raw(stream)
     }
 

@@ -21,7 +21,15 @@ fn every_call_arrives_and_nothing_is_lost() {
     let trace = daemon.dir().join("t.kst");
     let output = succeed(
         daemon
-            .kstrace(["record", "-m", "16M", "-e", "raw_syscalls:sys_enter", "--fail-on-loss", "-o"])
+            .kstrace([
+                "record",
+                "-m",
+                "16M",
+                "-e",
+                "raw_syscalls:sys_enter",
+                "--fail-on-loss",
+                "-o",
+            ])
             .arg(&trace)
             .arg("--")
             .arg(load_path())
@@ -33,7 +41,10 @@ fn every_call_arrives_and_nothing_is_lost() {
     let (events, warnings) = babeltrace2(&trace);
     assert_eq!(marked(&events), CALLS);
     assert!(!warnings.contains("discarded"), "{warnings}");
-    assert_sorted(events.lines().filter_map(babeltrace2_time_ns), "babeltrace2");
+    assert_sorted(
+        events.lines().filter_map(babeltrace2_time_ns),
+        "babeltrace2",
+    );
     assert!(daemon.client().list_sessions().expect("list").is_empty());
     assert_eq!(daemon.instances(), [""; 0]);
 }
@@ -41,10 +52,21 @@ fn every_call_arrives_and_nothing_is_lost() {
 #[test]
 fn two_at_once_get_each_their_own() {
     let daemon = Daemon::start();
-    let (calls, switches) = (daemon.dir().join("calls.kst"), daemon.dir().join("switches.kst"));
+    let (calls, switches) = (
+        daemon.dir().join("calls.kst"),
+        daemon.dir().join("switches.kst"),
+    );
     let mut other = Killed(
         daemon
-            .kstrace(["record", "-q", "-a", "-e", "sched:sched_switch", "--fail-on-loss", "-o"])
+            .kstrace([
+                "record",
+                "-q",
+                "-a",
+                "-e",
+                "sched:sched_switch",
+                "--fail-on-loss",
+                "-o",
+            ])
             .arg(&switches)
             .spawn()
             .expect("kstrace"),
@@ -52,7 +74,15 @@ fn two_at_once_get_each_their_own() {
     wait_for(|| states(&mut daemon.client()) == ["running"]);
     let mut first = Killed(
         daemon
-            .kstrace(["record", "-q", "-m", "16M", "-e", "raw_syscalls:sys_enter", "--fail-on-loss"])
+            .kstrace([
+                "record",
+                "-q",
+                "-m",
+                "16M",
+                "-e",
+                "raw_syscalls:sys_enter",
+                "--fail-on-loss",
+            ])
             .arg("-o")
             .arg(&calls)
             .arg("--")
@@ -72,7 +102,13 @@ fn two_at_once_get_each_their_own() {
     let (events, _) = babeltrace2(&switches);
     assert!(!events.contains("raw_syscalls"));
     // The load was switched to and from at least once.
-    assert!(events.lines().filter(|l| l.contains("kstrace-load")).count() >= 2);
+    assert!(
+        events
+            .lines()
+            .filter(|l| l.contains("kstrace-load"))
+            .count()
+            >= 2
+    );
 }
 
 #[test]
@@ -132,7 +168,15 @@ fn a_recorder_that_stalls_stops_nobody_else() {
     let trace = daemon.dir().join("t.kst");
     succeed(
         daemon
-            .kstrace(["record", "-q", "-m", "16M", "-e", "raw_syscalls:sys_enter", "--fail-on-loss"])
+            .kstrace([
+                "record",
+                "-q",
+                "-m",
+                "16M",
+                "-e",
+                "raw_syscalls:sys_enter",
+                "--fail-on-loss",
+            ])
             .arg("-o")
             .arg(&trace)
             .arg("--")

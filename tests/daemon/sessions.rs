@@ -12,7 +12,12 @@ fn a_killed_clients_session_goes_within_a_second() {
     let daemon = Daemon::start();
     let record = |name: &str| {
         let mut command = daemon.kstrace(["record", "-q", "-a", "-e", "sched:sched_switch", "-o"]);
-        Killed(command.arg(daemon.dir().join(name)).spawn().expect("kstrace"))
+        Killed(
+            command
+                .arg(daemon.dir().join(name))
+                .spawn()
+                .expect("kstrace"),
+        )
     };
     let mut other = record("other.kst");
     wait_for(|| states(&mut daemon.client()) == ["running"]);
@@ -23,12 +28,20 @@ fn a_killed_clients_session_goes_within_a_second() {
     killed.0.kill().expect("kill -9");
     let at = Instant::now();
     wait_for(|| daemon.instances().len() == 1);
-    assert!(at.elapsed() < Duration::from_secs(1), "after {:?}", at.elapsed());
+    assert!(
+        at.elapsed() < Duration::from_secs(1),
+        "after {:?}",
+        at.elapsed()
+    );
     assert_eq!(daemon.instances(), kept);
 
     interrupt(&other.0);
     assert!(other.0.wait().expect("wait").success());
-    assert!(babeltrace2(&daemon.dir().join("other.kst")).0.contains("sched:sched_switch"));
+    assert!(
+        babeltrace2(&daemon.dir().join("other.kst"))
+            .0
+            .contains("sched:sched_switch")
+    );
 }
 
 #[test]
@@ -41,8 +54,13 @@ fn a_client_that_monitors_is_missed_as_soon() {
             json!({ "request": switches(), "workload": [], "detached": false }),
         )
         .expect("an answer");
-    let id = created["parameters"]["session"].as_str().expect("an id").to_owned();
-    client.call("org.kstrace.Control.StartSession", json!({ "session": id })).expect("an answer");
+    let id = created["parameters"]["session"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    client
+        .call("org.kstrace.Control.StartSession", json!({ "session": id }))
+        .expect("an answer");
     client.send(&json!({
         "method": "org.kstrace.Control.Monitor", "more": true,
         "parameters": { "session": id, "interval_ms": i64::MAX },
@@ -52,7 +70,11 @@ fn a_client_that_monitors_is_missed_as_soon() {
     drop(client);
     let at = Instant::now();
     wait_for(|| daemon.instances().is_empty());
-    assert!(at.elapsed() < Duration::from_millis(1500), "after {:?}", at.elapsed());
+    assert!(
+        at.elapsed() < Duration::from_millis(1500),
+        "after {:?}",
+        at.elapsed()
+    );
 }
 
 #[test]
@@ -65,7 +87,10 @@ fn a_detached_session_outlives_its_client() {
     wait_for(|| other.list_sessions().expect("list").len() == 1);
     let left = other.list_sessions().expect("list").remove(0);
     assert_ne!(left.session, attached);
-    assert_eq!((left.session, left.detached, left.state.as_str()), (detached.clone(), true, "running"));
+    assert_eq!(
+        (left.session, left.detached, left.state.as_str()),
+        (detached.clone(), true, "running")
+    );
 
     let listed = stdout(&mut daemon.kstrace(["sessions"]));
     assert_eq!(listed, format!("{detached} running  detached root\n"));
@@ -89,21 +114,36 @@ fn a_detached_session_outlives_its_client() {
 fn states_that_do_not_fit_are_named() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
-    let id = client.create_session(&switches(), &[], false).expect("create").session;
+    let id = client
+        .create_session(&switches(), &[], false)
+        .expect("create")
+        .session;
     let stopped = client.stop_session(&id).expect_err("not running");
     assert!(stopped.to_string().contains("is created"), "{stopped}");
     client.start_session(&id).expect("start");
     let started = client.start_session(&id).expect_err("running already");
     assert!(started.to_string().contains("is running"), "{started}");
     let unknown = client.stop_session("no-such").expect_err("no session");
-    assert!(unknown.to_string().contains("no session 'no-such'"), "{unknown}");
+    assert!(
+        unknown.to_string().contains("no session 'no-such'"),
+        "{unknown}"
+    );
     let mut huge = switches();
     huge.ring_bytes_per_cpu = 1 << 40;
-    let refused = client.create_session(&huge, &[], false).expect_err("a terabyte");
-    assert!(refused.to_string().contains("ring_bytes_per_cpu is 1099511627776"), "{refused}");
+    let refused = client
+        .create_session(&huge, &[], false)
+        .expect_err("a terabyte");
+    assert!(
+        refused
+            .to_string()
+            .contains("ring_bytes_per_cpu is 1099511627776"),
+        "{refused}"
+    );
     let mut unknown = switches();
     unknown.events[0].spec = "sched:no_such_event".to_owned();
-    let refused = client.create_session(&unknown, &[], false).expect_err("no event");
+    let refused = client
+        .create_session(&unknown, &[], false)
+        .expect_err("no event");
     assert!(refused.to_string().contains("no_such_event"), "{refused}");
 }
 
@@ -132,7 +172,10 @@ fn statistics_come_until_the_session_stops() {
     assert_eq!(error_of(&end), "org.kstrace.Control.WrongState", "{end}");
     // The connection goes on.
     let reading = monitor
-        .call("org.kstrace.Control.Monitor", json!({ "session": "x", "interval_ms": 20 }))
+        .call(
+            "org.kstrace.Control.Monitor",
+            json!({ "session": "x", "interval_ms": 20 }),
+        )
         .expect("an answer");
     assert_eq!(error_of(&reading), "org.kstrace.Control.NoSuchSession");
 }

@@ -3,6 +3,9 @@
 use super::support::*;
 use std::collections::BTreeMap;
 
+/// Time in ns, thread that leaves, thread that comes.
+type Switch = (u64, i64, i64);
+
 #[test]
 fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
     let dir = scratch();
@@ -26,7 +29,7 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
     );
     let json = stdout(kstrace(["report", "--json", "--no-symbols"]).arg(&trace));
     // By CPU, the switches in order as each source saw them: (time, prev, next).
-    let mut seen: BTreeMap<(u64, String), Vec<(u64, i64, i64)>> = BTreeMap::new();
+    let mut seen: BTreeMap<(u64, String), Vec<Switch>> = BTreeMap::new();
     for line in json.lines() {
         let record: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
         if record["event"] != "sched:sched_switch" {
@@ -58,7 +61,7 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
         let ftrace = &seen[&(cpu, "ftrace".to_owned())];
         // One begins and ends a little before the other: compare from the first switch that both saw.
         let (begin, end) = overlap(perf, ftrace);
-        let inside = |list: &[(u64, i64, i64)]| -> Vec<(u64, i64, i64)> {
+        let inside = |list: &[Switch]| -> Vec<Switch> {
             list.iter()
                 .copied()
                 .filter(|(t, ..)| (begin..=end).contains(t))
@@ -95,7 +98,7 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
 }
 
 /// The time both were recording, with a margin of a microsecond for the pairs at its ends.
-fn overlap(a: &[(u64, i64, i64)], b: &[(u64, i64, i64)]) -> (u64, u64) {
+fn overlap(a: &[Switch], b: &[Switch]) -> (u64, u64) {
     let begin = a
         .first()
         .expect("a switch")
@@ -107,14 +110,14 @@ fn overlap(a: &[(u64, i64, i64)], b: &[(u64, i64, i64)]) -> (u64, u64) {
         .0
         .min(b.last().expect("a switch").0);
     // At either end only one of a pair may lie inside: move to the middle between two switches.
-    let after = |list: &[(u64, i64, i64)], t: u64| {
+    let after = |list: &[Switch], t: u64| {
         list.iter()
             .map(|s| s.0)
             .find(|x| *x > t + 2_000)
             .unwrap_or(t)
             - 1_000
     };
-    let before = |list: &[(u64, i64, i64)], t: u64| {
+    let before = |list: &[Switch], t: u64| {
         list.iter()
             .map(|s| s.0)
             .rfind(|x| *x + 2_000 < t)

@@ -16,13 +16,21 @@ fn fingerprints_of_known_layouts() {
             Fingerprint::of(&every_field_class()),
             "06367082ace942bf",
         ),
-        ("lost", builtin::lost_class().fingerprint, "e6c7681081f8df0c"),
+        (
+            "lost",
+            builtin::lost_class().fingerprint,
+            "e6c7681081f8df0c",
+        ),
         (
             "clock pair",
             builtin::clock_pair_class().fingerprint,
             "37923ca217f2b00d",
         ),
-        ("process", builtin::process_class().fingerprint, "5eec31a1f5eca1b9"),
+        (
+            "process",
+            builtin::process_class().fingerprint,
+            "5eec31a1f5eca1b9",
+        ),
     ];
     let wrong: Vec<_> = fingerprints
         .iter()
