@@ -96,7 +96,7 @@ pub struct Subscription {
     pub ring_fd: i64,
     /// Index of the recorder's own page; -1 for a viewer.
     pub page_fd: i64,
-    /// Index of the eventfd that says when to look.
+    /// Index of the socket that says when to look, and hangs up at the session's end.
     pub wake_fd: i64,
 }
 

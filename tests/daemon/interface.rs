@@ -28,9 +28,11 @@ fn the_daemon_describes_what_is_frozen() {
         .expect("a description");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/v1/org.kstrace.Control.varlink");
     let frozen = std::fs::read_to_string(&path).unwrap_or_default();
+    let described: Vec<_> = description.lines().map(without_comment).collect();
     let missing: Vec<_> = frozen
         .lines()
-        .filter(|l| !l.trim_start().starts_with('#') && !description.lines().any(|d| d == *l))
+        .map(without_comment)
+        .filter(|l| !described.contains(l))
         .collect();
     match std::env::var("KSTRACE_BLESS").as_deref() {
         Ok("break") => std::fs::write(&path, description).expect("write"),
@@ -43,4 +45,10 @@ fn the_daemon_describes_what_is_frozen() {
             path.display()
         ),
     }
+}
+
+/// What a line declares. A member that was the last one may be followed by others.
+fn without_comment(line: &str) -> &str {
+    let declared = line.split('#').next().unwrap_or_default();
+    declared.trim().trim_end_matches([',', ')', ' '])
 }
