@@ -100,10 +100,33 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kstrace: {error:#}");
+            eprintln!("kstrace: {}", explain(&error));
             ExitCode::from(exit_status(&error))
         }
     }
+}
+
+/// The error with its causes, each said once, and what can be done where that is known.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    let out_of_descriptors = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.raw_os_error() == Some(libc::EMFILE))
+    });
+    if out_of_descriptors {
+        text.push_str(" (raise the limit with 'ulimit -n')");
+    }
+    text
 }
 
 /// A mistake in the command line: status 2.

@@ -166,6 +166,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let mut progress = Progress::new(!args.quiet);
     let end = wait(&args, &signals, &mut child, &mut running, &mut progress)?;
     progress.clear();
+    if matches!(end, End::Signal) {
+        // From here on a second one ends this process at once; the trace stays readable.
+        unblock_ending_signals()?;
+    }
     let stopped = running.stop();
     let status = finish_workload(end, child, &signals)?;
     let outcome =
@@ -239,6 +243,14 @@ fn block_signals() -> Result<SignalFd> {
         .context("make a signalfd")
 }
 
+fn unblock_ending_signals() -> Result<()> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_unblock().context("unblock signals")
+}
+
 fn wait(
     args: &RecordArgs,
     signals: &SignalFd,
@@ -288,8 +300,7 @@ fn wait(
     }
 }
 
-/// After recording: a command that still runs is asked to end, as perf does;
-/// a second Ctrl-C ends it, and us, at once.
+/// After recording: a command that still runs is asked to end, as perf does, and waited for.
 fn finish_workload(
     end: End,
     child: Option<Child>,

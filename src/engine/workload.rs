@@ -41,8 +41,8 @@ impl Workload {
         let (write_fd, read_fd) = (pid_write.as_raw_fd(), gate_read.as_raw_fd());
         // The parent's end must not keep the gate open in the child.
         let close_fd = gate_write.as_raw_fd();
-        // SAFETY: the closure only calls getpid, sigprocmask, write, read and close,
-        // all of which are async-signal-safe, on descriptors that outlive the fork.
+        // SAFETY: the closure only calls getpid, sigprocmask, write, read, close
+        // and _exit, all of which are async-signal-safe, on descriptors that outlive the fork.
         unsafe { command.pre_exec(move || wait_at_gate(write_fd, read_fd, close_fd)) };
         // Command::spawn returns only after the execve, so it runs beside.
         let spawner = std::thread::Builder::new()
@@ -124,8 +124,12 @@ fn wait_at_gate(pid_fd: RawFd, gate_fd: RawFd, close_fd: RawFd) -> std::io::Resu
         // SAFETY: `go` is one writable byte.
         match unsafe { libc::read(gate_fd, (&raw mut go).cast(), 1) } {
             1 => return Ok(()),
-            // The recorder went away without saying go: the command must not run.
-            0 => return Err(std::io::Error::from(std::io::ErrorKind::Interrupted)),
+            // The recorder went away without saying go: the command must not run, and
+            // nobody is left to be told why.
+            0 => {
+                // SAFETY: ends this process without running anything of the parent's.
+                unsafe { libc::_exit(127) }
+            }
             _ => {
                 let error = std::io::Error::last_os_error();
                 if error.kind() != std::io::ErrorKind::Interrupted {

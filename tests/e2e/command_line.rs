@@ -233,3 +233,50 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fits() {
         .unwrap_or(0);
     assert!(lines > 10_000, "{lines} lines are readable\n{said}");
 }
+
+#[test]
+fn out_of_file_descriptors() {
+    let dir = scratch();
+    let script = format!(
+        "ulimit -n 12; exec {} record -q -e sched:sched_switch -e cpu-clock -o {}/t.kst -- true",
+        kstrace_path(),
+        dir.path().display()
+    );
+    let (code, said) = fail(Command::new("sh").args(["-c", &script]));
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("Too many open files") && said.contains("ulimit -n"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "one clear line:\n{said}");
+}
+
+#[test]
+fn without_any_privilege() {
+    let dir = scratch();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(dir.path(), mode).unwrap();
+    // A copy that nobody can reach, wherever the target directory is.
+    let binary = dir.path().join("kstrace");
+    std::fs::copy(kstrace_path(), &binary).unwrap();
+    let (code, said) = fail(
+        Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&binary)
+            .args([
+                "record",
+                "-q",
+                "--no-daemon",
+                "-e",
+                "sched:sched_switch",
+                "-o",
+            ])
+            .arg(dir.path().join("t.kst"))
+            .args(["--", "true"]),
+    );
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("ermission denied") && said.contains("doctor"),
+        "{said}"
+    );
+}
