@@ -6,7 +6,7 @@ use super::recording::{Opened, Recording};
 use super::size::{parse_buffer_size, parse_duration};
 use super::summary;
 use crate::engine::request::{self, Mode, RecordRequest, SourceChoice, Target};
-use crate::engine::{Recorder, Workload, host};
+use crate::engine::{Recorder, Workload, exit_of, host};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_schema::{Capture, ClockKind};
@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitCode, ExitStatus};
@@ -101,6 +101,8 @@ fn parse_clock(text: &str) -> Result<ClockKind, String> {
 enum End {
     Workload(ExitStatus),
     Signal,
+    /// All the processes named have ended.
+    TargetsGone,
     Duration,
     EngineStopped,
 }
@@ -164,7 +166,20 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         }
     };
     let mut progress = Progress::new(!args.quiet);
-    let end = wait(&args, &signals, &mut child, &mut running, &mut progress)?;
+    // One that ended since is not waited for.
+    let exits = args
+        .pid
+        .iter()
+        .filter_map(|pid| exit_of(*pid).ok())
+        .collect();
+    let end = wait(
+        &args,
+        &signals,
+        exits,
+        &mut child,
+        &mut running,
+        &mut progress,
+    )?;
     progress.clear();
     if matches!(end, End::Signal) {
         // From here on a second one ends this process at once; the trace stays readable.
@@ -254,6 +269,7 @@ fn unblock_ending_signals() -> Result<()> {
 fn wait(
     args: &RecordArgs,
     signals: &SignalFd,
+    mut exits: Vec<OwnedFd>,
     child: &mut Option<Child>,
     running: &mut Recording,
     progress: &mut Progress,
@@ -272,14 +288,25 @@ fn wait(
         let timeout = at_most.map_or(PollTimeout::NONE, |d| {
             PollTimeout::try_from(d + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
         });
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(running.ended_fd(), PollFlags::POLLIN),
         ];
+        fds.extend(
+            exits
+                .iter()
+                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+        );
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(e) => return Err(e).context("wait for signals"),
         }
+        let mut gone = fds[2..]
+            .iter()
+            .map(|fd| fd.any() == Some(true))
+            .collect::<Vec<_>>()
+            .into_iter();
+        exits.retain(|_| !gone.next().unwrap_or(false));
         while let Some(info) = signals.read_signal().context("read a signal")? {
             if info.ssi_signo == Signal::SIGCHLD as u32 {
                 if let Some(child) = child
@@ -295,6 +322,9 @@ fn wait(
         }
         if running.has_ended() {
             return Ok(End::EngineStopped);
+        }
+        if !args.pid.is_empty() && exits.is_empty() {
+            return Ok(End::TargetsGone);
         }
         progress.show(running.stats());
     }

@@ -27,4 +27,4 @@ pub use names::{LiveNames, facts, plan_for};
 pub use recorder::Recorder;
 pub use session::{Running, Session};
 pub use stats::{Stats, StatsReading};
-pub use workload::Workload;
+pub use workload::{Workload, exit_of};

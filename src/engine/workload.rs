@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::thread::JoinHandle;
@@ -98,6 +98,25 @@ impl Workload {
     }
 }
 
+/// A descriptor that becomes readable when a process ends. Linux 5.3, `pidfd_open(2)`.
+///
+/// # Errors
+/// `ErrorKind::NotFound` if there is no such process.
+pub fn exit_of(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        let mut cause = std::io::Error::last_os_error();
+        if cause.raw_os_error() == Some(libc::ESRCH) {
+            cause = std::io::Error::new(std::io::ErrorKind::NotFound, cause);
+        }
+        return Err(Error::io(format!("watch process {pid}"), cause));
+    }
+    // SAFETY: the kernel just gave this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
         .map_err(|e| Error::io("make a pipe", std::io::Error::from(e)))
@@ -153,6 +172,21 @@ mod tests {
         let mut child = workload.release().unwrap();
         assert_eq!(child.id(), u32::try_from(pid).unwrap());
         assert_eq!(child.wait().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn the_end_of_a_process_can_be_waited_for() {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd;
+        let mut child = Command::new("sleep").arg("30").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let exit = exit_of(pid).unwrap();
+        let mut fds = [PollFd::new(exit.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0));
+        child.kill().unwrap();
+        assert_eq!(poll(&mut fds, PollTimeout::from(5000u16)), Ok(1));
+        child.wait().unwrap();
+        assert_eq!(exit_of(pid).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -280,3 +280,19 @@ fn without_any_privilege() {
         "{said}"
     );
 }
+
+#[test]
+fn recording_ends_with_the_processes_it_is_about() {
+    let dir = scratch();
+    let out = dir.path().join("t.kst");
+    let mut load = Command::new(load_path())
+        .args(["--mode", "syscall", "--n", "20000", "--rate", "20000"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = load.id().to_string();
+    succeed(record(&["-e", "raw_syscalls:sys_enter", "-p", &pid, "-o"]).arg(&out));
+    load.wait().unwrap();
+    let (text, _) = babeltrace2(&out);
+    assert!(text.to_ascii_lowercase().contains(MAGIC_HEX));
+}
