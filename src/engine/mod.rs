@@ -5,6 +5,7 @@
 //! [`Session::start`] gives a [`Running`] session whose thread drains the
 //! sources into the ring until it is stopped.
 
+mod constants;
 mod consumer;
 mod control;
 mod drain;
@@ -25,6 +26,6 @@ pub use consumer::PacketConsumer;
 pub use drain::Outcome;
 pub use names::{LiveNames, facts, plan_for};
 pub use recorder::Recorder;
-pub use session::{Running, Session};
+pub use session::{CONSTANTS_ATTRIBUTE, Running, Session};
 pub use stats::{Stats, StatsReading};
 pub use workload::{Workload, exit_of};

@@ -150,13 +150,35 @@ fn unknown_event(spec: &str, names: &dyn EventNames) -> String {
 
 /// Up to three names that are most like `spec`.
 fn suggestions(spec: &str, names: &dyn EventNames) -> Vec<String> {
-    let mut known: Vec<String> = names
+    let mut known: Vec<(String, String)> = names
         .tracepoints()
         .iter()
-        .map(ToString::to_string)
+        // Whoever leaves out the system means the name alone.
+        .map(|t| {
+            (
+                if spec.contains(':') {
+                    t.to_string()
+                } else {
+                    t.name.clone()
+                },
+                t.to_string(),
+            )
+        })
         .collect();
-    known.extend(names.perf_names());
-    nearest(spec, known.iter().map(String::as_str), 3)
+    known.extend(
+        names
+            .perf_names()
+            .into_iter()
+            .map(|name| (name.clone(), name)),
+    );
+    let likely = nearest(spec, known.iter().map(|(compared, _)| compared.as_str()), 3);
+    let full = |compared: &String| {
+        known
+            .iter()
+            .find(|(c, _)| c == compared)
+            .map(|(_, f)| f.clone())
+    };
+    likely.iter().filter_map(full).collect()
 }
 
 #[cfg(test)]

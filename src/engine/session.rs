@@ -8,7 +8,7 @@ use super::plan::CapturePlan;
 use super::process::ProcessStream;
 use super::request::{Mode, RecordRequest};
 use super::stats::{Stats, StatsReading};
-use super::{host, open};
+use super::{constants, host, open};
 use kstrace_clock::SystemClock;
 use kstrace_ring::{DEFAULT_SUB_BUFFER_BYTES, LaneConfig, Ring, RingClock, RingConfig};
 use kstrace_schema::merge::Merger;
@@ -22,6 +22,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+
+/// Attribute of kstrace's own source: values of the kernel's constants by name.
+pub const CONSTANTS_ATTRIBUTE: &str = "kstrace.kernel_constants";
 
 /// A session that is open but does not record yet.
 pub struct Session {
@@ -72,7 +75,7 @@ impl Session {
             id: SourceId::KSTRACE,
             kind: kstrace_schema::namespace::KSTRACE.to_owned(),
             description: format!("kstrace {}", env!("CARGO_PKG_VERSION")),
-            attributes: BTreeMap::new(),
+            attributes: own_attributes(&registry)?,
         };
         let info = SessionInfo {
             uuid,
@@ -312,6 +315,17 @@ impl Sink for EarlyClasses {
             "loss before the session was open",
         ))
     }
+}
+
+/// What kstrace itself adds to the trace: the kernel's constants that texts need.
+fn own_attributes(registry: &ClassRegistry) -> Result<BTreeMap<String, serde_json::Value>> {
+    let constants = constants::of_classes(&registry.all());
+    if constants.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let value = serde_json::to_value(constants)
+        .map_err(|e| Error::with_source(ErrorKind::InvalidData, "constants to JSON", e))?;
+    Ok(BTreeMap::from([(CONSTANTS_ATTRIBUTE.to_owned(), value)]))
 }
 
 fn clock_descriptor(plan: &CapturePlan) -> ClockDescriptor {

@@ -77,7 +77,7 @@ impl Entry {
     pub(super) fn write_text(&self, out: &mut Vec<u8>, entry: &[u8], symbols: &Kallsyms) {
         let print = self
             .print
-            .get_or_init(|| PrintFmt::compile_or_fields(&self.format).0);
+            .get_or_init(|| PrintFmt::compile_or_fields_with(&self.format, &symbols.constants).0);
         let start = out.len();
         print.render(entry, symbols, out);
         // What is written to trace_marker ends with a newline of its own.

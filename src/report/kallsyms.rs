@@ -1,6 +1,6 @@
 //! Kernel symbols, in the form of `/proc/kallsyms`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::sync::OnceLock;
 use tracefs::print_fmt::{KernelSymbol, Symbols};
@@ -8,13 +8,15 @@ use tracefs::print_fmt::{KernelSymbol, Symbols};
 /// Kernels have about 200,000 symbols in 15 MiB of text; more than this is not one.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
 
-/// The kernel's symbols by address, and the strings that its print formats name by address.
+/// The kernel's symbols by address, and the strings and constants that its print formats name.
 #[derive(Debug, Default)]
 pub struct Kallsyms {
     table: OnceLock<Table>,
     /// Whether the table is that of the running kernel, read when first needed.
     running: bool,
     strings: HashMap<u64, Box<str>>,
+    /// Constants that print formats name, by name.
+    pub(super) constants: BTreeMap<String, i64>,
 }
 
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use super::symbols::Symbols;
 use super::tasks::Tasks;
 use super::text::{self, TaskColumns};
 use super::{loss, stack};
+use crate::engine::CONSTANTS_ATTRIBUTE;
 use kstrace_schema::decode::walk;
 use kstrace_schema::{
     Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, SessionInfo, SessionTime, Sink,
@@ -286,6 +287,11 @@ impl<W: Write> Sink for Report<W> {
             let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
             if let Some(formats) = text("ftrace.printk_formats") {
                 self.symbols.kernel.add_printk_formats(formats);
+            }
+            if let Some(constants) = source.attributes.get(CONSTANTS_ATTRIBUTE) {
+                // What cannot be read stays a number in the texts.
+                self.symbols.kernel.constants =
+                    serde_json::from_value(constants.clone()).unwrap_or_default();
             }
             // Names as of the end: better than none for a task that nothing else names.
             for line in text("ftrace.saved_cmdlines").unwrap_or_default().lines() {
