@@ -84,7 +84,9 @@ impl Entry {
         while out.len() > start && out.last() == Some(&b'\n') {
             out.pop();
         }
-        if out[start..].iter().any(|b| *b < b' ' || *b == 0x7f) {
+        // No early end: so it is done many bytes at a time.
+        let control = out[start..].iter().fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f));
+        if control {
             let text = out.split_off(start);
             escaped(out, &text);
         }
