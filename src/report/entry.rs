@@ -85,7 +85,9 @@ impl Entry {
             out.pop();
         }
         // No early end: so it is done many bytes at a time.
-        let control = out[start..].iter().fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f));
+        let control = out[start..]
+            .iter()
+            .fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f));
         if control {
             let text = out.split_off(start);
             escaped(out, &text);

@@ -59,7 +59,7 @@ pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Whether a byte stands for itself, wherever it stands.
 fn is_plain(b: u8) -> bool {
-    (b >= b' ') & (b < 0x7f) & (b != b'"') & (b != b'\\')
+    (b' '..0x7f).contains(&b) & (b != b'"') & (b != b'\\')
 }
 
 fn escaped(out: &mut Vec<u8>, text: &[u8]) {
