@@ -82,10 +82,12 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
             far += usize::from(apart_ns >= 1_000);
             pairs += 1;
         }
-        assert_eq!(
+        // All were compared in order; one switch may straddle the end of either recording.
+        assert!(
+            perf.len().abs_diff(ftrace.len()) <= 1,
+            "CPU {cpu}: {} through perf, {} through ftrace",
             perf.len(),
-            ftrace.len(),
-            "CPU {cpu}: one is missing on one side"
+            ftrace.len()
         );
     }
     assert!(pairs >= 20_000, "only {pairs} pairs");
