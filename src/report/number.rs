@@ -6,40 +6,10 @@ const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 6061626364656667686970717273747576777879\
 8081828384858687888990919293949596979899";
 
-/// Decimal digits, right-aligned in a small buffer.
-struct Digits {
-    buffer: [u8; 20],
-    start: usize,
-}
-
-impl Digits {
-    #[inline]
-    fn of(mut v: u64) -> Self {
-        let mut d = Digits {
-            buffer: [0; 20],
-            start: 20,
-        };
-        while v >= 100 {
-            let pair = (v % 100) as usize * 2;
-            v /= 100;
-            d.start -= 2;
-            d.buffer[d.start..d.start + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        }
-        if v >= 10 {
-            let pair = v as usize * 2;
-            d.start -= 2;
-            d.buffer[d.start..d.start + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        } else {
-            d.start -= 1;
-            d.buffer[d.start] = b'0' + v as u8;
-        }
-        d
-    }
-
-    #[inline]
-    fn text(&self) -> &[u8] {
-        &self.buffer[self.start..]
-    }
+/// How many decimal digits `v` has.
+#[inline]
+fn digit_count(v: u64) -> usize {
+    v.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 const SPACES: [u8; 64] = [b' '; 64];
@@ -56,7 +26,7 @@ pub(super) fn spaces(out: &mut Vec<u8>, mut count: usize) {
 
 #[inline]
 pub(super) fn unsigned(out: &mut Vec<u8>, v: u64) {
-    out.extend_from_slice(Digits::of(v).text());
+    padded(out, v, 0, b' ');
 }
 
 #[inline]
@@ -70,11 +40,13 @@ pub(super) fn signed(out: &mut Vec<u8>, v: i64) {
 /// Right-aligned in `width`, filled with `fill`.
 #[inline]
 pub(super) fn padded(out: &mut Vec<u8>, v: u64, width: usize, fill: u8) {
-    let digits = Digits::of(v);
-    for _ in digits.text().len()..width {
-        out.push(fill);
-    }
-    out.extend_from_slice(digits.text());
+    let count = digit_count(v);
+    let start = out.len();
+    // In place: digits put together elsewhere would have to be read back at once, which
+    // stalls on the writes that are still under way.
+    out.resize(start + count.max(width), fill);
+    let end = out.len();
+    fill_zeros(&mut out[end - count..], v);
 }
 
 /// All of `place` filled with the last digits of `v`, zeros before them.
@@ -94,21 +66,15 @@ pub(super) fn fill_zeros(place: &mut [u8], mut v: u64) {
 /// Digits of `v` at the end of `place`; what is before them stays. `v` must fit.
 #[inline]
 pub(super) fn fill_right(place: &mut [u8], v: u64) {
-    let digits = Digits::of(v);
-    let text = digits.text();
-    if let Some(start) = place.len().checked_sub(text.len()) {
-        place[start..].copy_from_slice(text);
-    }
+    let start = place.len().saturating_sub(digit_count(v));
+    fill_zeros(&mut place[start..], v);
 }
 
 /// Digits of `v` at the start of `place`; what is after them stays. `v` must fit.
 #[inline]
 pub(super) fn fill_left(place: &mut [u8], v: u64) {
-    let digits = Digits::of(v);
-    let text = digits.text();
-    if let Some(place) = place.get_mut(..text.len()) {
-        place.copy_from_slice(text);
-    }
+    let end = digit_count(v).min(place.len());
+    fill_zeros(&mut place[..end], v);
 }
 
 /// Lower-case hexadecimal without a prefix.

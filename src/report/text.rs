@@ -67,14 +67,15 @@ fn write_prefix(out: &mut Vec<u8>, record: &EventRecord<'_>, task: &TaskColumns)
         && seconds < 1_000_000
         && name.len() <= COMM_WIDTH
     {
-        // Nearly every line: filled in where it belongs, and copied once.
-        let mut prefix = *PREFIX;
+        // Nearly every line: filled in where it belongs.
+        let start = out.len();
+        out.extend_from_slice(PREFIX);
+        let prefix = &mut out[start..];
         prefix[COMM_WIDTH - name.len()..COMM_WIDTH].copy_from_slice(name);
         number::fill_left(&mut prefix[17..24], tid as u64);
         number::fill_zeros(&mut prefix[26..29], record.cpu.0.into());
         number::fill_right(&mut prefix[31..37], seconds);
         number::fill_zeros(&mut prefix[38..47], ns);
-        out.extend_from_slice(&prefix);
         return;
     }
     write_comm(out, task);
