@@ -10,14 +10,14 @@ fn clock_id(kind: ClockKind) -> Option<ClockId> {
         ClockKind::Boottime => ClockId::CLOCK_BOOTTIME,
         ClockKind::Realtime => ClockId::CLOCK_REALTIME,
         ClockKind::Tai => ClockId::CLOCK_TAI,
-        ClockKind::Tsc => return None,
+        ClockKind::Tsc | ClockKind::Sched | ClockKind::Foreign => return None,
     })
 }
 
 /// The time of a kernel clock in nanoseconds since that clock's origin.
 ///
 /// The clocks kstrace names exist on every Linux since 3.10, so a failure can
-/// only mean [`ClockKind::Tsc`], which is not a kernel clock: 0.
+/// only mean one that programs cannot read ([`ClockKind::Tsc`] and those of files): 0.
 pub fn read_ns(kind: ClockKind) -> u64 {
     let Some(id) = clock_id(kind) else { return 0 };
     clock_gettime(id).map_or(0, |t| {
@@ -108,6 +108,12 @@ impl SystemClock {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "the TSC counts cycles and cannot be a session clock; it is mapped to monotonic",
+            ));
+        }
+        if clock_id(kind).is_none() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the clock {kind} is of files only: no program can read it"),
             ));
         }
         Ok(SystemClock(kind))

@@ -229,7 +229,7 @@ fn clock_id(kind: ClockKind) -> u32 {
         ClockKind::MonotonicRaw => 4,
         ClockKind::Boottime => 7,
         ClockKind::Tai => 11,
-        ClockKind::Tsc => u32::MAX,
+        ClockKind::Tsc | ClockKind::Sched | ClockKind::Foreign => u32::MAX,
     }
 }
 

@@ -36,6 +36,12 @@ pub enum ClockKind {
     Tai,
     /// The x86 time stamp counter, in cycles.
     Tsc,
+    /// The scheduler's clock, in nanoseconds: what perf stamps with unless told otherwise, and
+    /// ftrace's `global`, `perf` and `local` clocks (the last differs from CPU to CPU by up to jiffies).
+    Sched,
+    /// A clock that a file names, or does not, and that none of the others is: see
+    /// [`ClockDescriptor::native_name`].
+    Foreign,
 }
 
 impl ClockKind {
@@ -48,6 +54,8 @@ impl ClockKind {
             ClockKind::Realtime => "realtime",
             ClockKind::Tai => "tai",
             ClockKind::Tsc => "tsc",
+            ClockKind::Sched => "sched",
+            ClockKind::Foreign => "foreign",
         }
     }
 }
@@ -89,6 +97,14 @@ pub struct ClockDescriptor {
     /// The clock that every [`SessionTime`] counts. Never [`ClockKind::Tsc`]:
     /// times recorded in cycles are mapped to nanoseconds on the way in.
     pub kind: ClockKind,
+    /// What the file that was read calls its clock, where `kind` does not say all of it: `local`,
+    /// `counter`, the UUID of a CTF clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_name: Option<String>,
+    /// The times of a [`ClockKind::Foreign`] clock that does not count nanoseconds are its bare counts,
+    /// so many a second; 0 where that is not known (ftrace's `counter` counts events). `None`: nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_per_s: Option<u64>,
     /// The clock the sources stamped with, where it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_with: Option<ClockKind>,
@@ -122,7 +138,8 @@ pub struct ClockPair {
 }
 
 impl ClockPair {
-    /// The reading of one clock: nanoseconds, or cycles for [`ClockKind::Tsc`].
+    /// The reading of one clock: nanoseconds, or cycles for [`ClockKind::Tsc`]; 0 for a clock
+    /// that a program cannot read.
     pub fn reading(&self, kind: ClockKind) -> u64 {
         match kind {
             ClockKind::Monotonic => self.monotonic_ns,
@@ -131,6 +148,7 @@ impl ClockPair {
             ClockKind::Realtime => self.realtime_ns,
             ClockKind::Tai => self.tai_ns,
             ClockKind::Tsc => self.tsc_cycles,
+            ClockKind::Sched | ClockKind::Foreign => 0,
         }
     }
 }

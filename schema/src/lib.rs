@@ -21,6 +21,7 @@ mod clock;
 pub mod decode;
 mod error;
 mod field;
+mod file;
 mod ids;
 mod loss;
 pub mod merge;
@@ -40,6 +41,7 @@ pub use field::{
     Base, ByteOrder, FieldClass, FieldPath, FloatClass, IntegerClass, IntegerRange, Length,
     Mapping, Member, StructureClass, VariantOption,
 };
+pub use file::{ConversionReport, FileInput, FileOutput};
 pub use ids::{ClassId, Cpu, SessionTime, SourceId};
 pub use loss::{Certainty, HopAccount, Loss, LossReason};
 pub use record::EventRecord;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
 use kstrace_ctf::TraceReader;
 use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
-use kstrace_schema::Sink;
+use kstrace_schema::{FileOutput, Sink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

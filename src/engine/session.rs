@@ -335,6 +335,8 @@ fn clock_descriptor(plan: &CapturePlan) -> ClockDescriptor {
     let mapped = plan.ftrace_clock != plan.session_clock;
     ClockDescriptor {
         kind: plan.session_clock,
+        native_name: None,
+        counts_per_s: None,
         recorded_with: mapped.then_some(ClockKind::Tsc),
         mapping_error_bound_ns: if mapped { pair.error_bound_ns } else { 0 },
         offset_to_realtime_ns: i64::try_from(offset).unwrap_or(0),

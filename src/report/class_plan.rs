@@ -1,10 +1,11 @@
 //! What the report does with the records of one class, worked out once.
 
-use super::entry::{AnyField, Entry};
+use super::entry_text::EntryText;
 use super::options::{Column, Filter};
 use super::tasks::Tasks;
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{EventRecordClass, NativeDescription, Role, builtin, canonical, namespace};
+use kstrace_tracepoint::{AnyField, Entry};
 use std::sync::Arc;
 use tracefs::glob;
 
@@ -42,6 +43,7 @@ pub(super) struct ClassPlan {
     /// Passes the filters that depend on the class alone.
     pub(super) wanted: bool,
     pub(super) entry: Option<Entry>,
+    pub(super) entry_text: EntryText,
     pub(super) callchain: Option<FieldAccess>,
     pub(super) ip: Option<FieldAccess>,
     /// The fields that the user asked for by name, in the order of the columns.
@@ -148,6 +150,7 @@ impl ClassPlan {
             .collect();
         ClassPlan {
             kind,
+            entry_text: EntryText::default(),
             label: format!("{}: ", class.name).into_bytes().into(),
             wanted: wanted(class, kind, filter),
             callchain: role(Role::Callchain).or_else(|| kernel_stack(class)),

@@ -9,7 +9,7 @@ mod address_space;
 mod class_plan;
 #[cfg(feature = "symbolize")]
 mod elf_layout;
-mod entry;
+mod entry_text;
 mod fields_text;
 mod json;
 mod kallsyms;

@@ -245,6 +245,8 @@ fn session() -> SessionInfo {
         uuid: "00000000-0000-4000-8000-000000000000".into(),
         clock: ClockDescriptor {
             kind: ClockKind::Monotonic,
+            native_name: None,
+            counts_per_s: None,
             recorded_with: None,
             mapping_error_bound_ns: 0,
             offset_to_realtime_ns: 0,

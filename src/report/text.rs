@@ -184,7 +184,7 @@ pub(super) fn write_text(
     if let Some(entry) = &plan.entry
         && let Some(bytes) = entry.bytes(record.payload)
     {
-        entry.write_text(out, bytes, &symbols.kernel);
+        plan.entry_text.write(out, entry, bytes, &symbols.kernel);
         return;
     }
     let perf = matches!(

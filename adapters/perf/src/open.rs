@@ -149,6 +149,9 @@ fn clock_suits(clock: ClockKind, event: &str, kind: &EventKind) -> Result<(), Pe
     match clock {
         ClockKind::Monotonic | ClockKind::MonotonicRaw => Ok(()),
         ClockKind::Tsc => unsupported("perf stamps no records in cycles; use monotonic"),
+        ClockKind::Sched | ClockKind::Foreign => {
+            unsupported("a session cannot have this clock; use monotonic")
+        }
         _ if matches!(kind, EventKind::Software(_)) => Ok(()),
         _ => unsupported(
             "the kernel stamps only software events with this clock; use monotonic or monotonic_raw",
@@ -162,7 +165,9 @@ fn clock_id(clock: ClockKind) -> i32 {
         ClockKind::MonotonicRaw => libc::CLOCK_MONOTONIC_RAW,
         ClockKind::Boottime => libc::CLOCK_BOOTTIME,
         ClockKind::Tai => libc::CLOCK_TAI,
-        ClockKind::Monotonic | ClockKind::Tsc => libc::CLOCK_MONOTONIC,
+        ClockKind::Monotonic | ClockKind::Tsc | ClockKind::Sched | ClockKind::Foreign => {
+            libc::CLOCK_MONOTONIC
+        }
     }
 }
 

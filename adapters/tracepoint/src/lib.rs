@@ -43,10 +43,12 @@
 #![forbid(unsafe_code)]
 
 mod base;
+mod entry;
 mod layout;
 mod measure;
 mod members;
 mod value_names;
 
+pub use entry::{AnyField, Entry};
 pub use layout::TracepointLayout;
 pub use measure::{MAX_SLACK_BYTES, Measured};

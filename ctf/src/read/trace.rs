@@ -8,7 +8,7 @@ use kstrace_schema::builtin;
 use kstrace_schema::merge::Merger;
 use kstrace_schema::wire::PacketHeader;
 use kstrace_schema::{
-    ClassId, Cpu, Error, ErrorKind, EventRecordClass, HopAccount, RecordStream, Result,
+    ClassId, Cpu, Error, ErrorKind, EventRecordClass, FileInput, HopAccount, RecordStream, Result,
     SessionInfo, Sink, Source, SourceId, SourceInfo, namespace,
 };
 use std::collections::BTreeMap;
@@ -173,6 +173,19 @@ impl Source for TraceReader {
                 Box::new(stream) as Box<dyn RecordStream>
             })
             .collect())
+    }
+}
+
+impl FileInput for TraceReader {
+    fn session(&self) -> &SessionInfo {
+        &self.session
+    }
+
+    fn stated_accounts(&self) -> Vec<HopAccount> {
+        self.accounts
+            .as_ref()
+            .map(|a| a.accounts.clone())
+            .unwrap_or_default()
     }
 }
 

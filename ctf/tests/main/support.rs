@@ -18,6 +18,8 @@ pub(crate) fn session() -> SessionInfo {
         uuid: UUID.to_owned(),
         clock: ClockDescriptor {
             kind: ClockKind::Monotonic,
+            native_name: None,
+            counts_per_s: None,
             recorded_with: None,
             mapping_error_bound_ns: 0,
             offset_to_realtime_ns: 0,

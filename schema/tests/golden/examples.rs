@@ -134,6 +134,8 @@ fn model() -> Model {
             uuid: "00000000-0000-4000-8000-000000000000".into(),
             clock: ClockDescriptor {
                 kind: ClockKind::Monotonic,
+                native_name: None,
+                counts_per_s: None,
                 recorded_with: Some(ClockKind::Tsc),
                 mapping_error_bound_ns: 40,
                 offset_to_realtime_ns: 1_700_000_000_000_000_000,

@@ -14,10 +14,12 @@ pub(super) fn trace_clock(kind: ClockKind) -> Result<&'static str> {
         ClockKind::Boottime => "boot",
         ClockKind::Tai => "tai",
         ClockKind::Tsc => "x86-tsc",
-        ClockKind::Realtime => {
+        ClockKind::Realtime | ClockKind::Sched | ClockKind::Foreign => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "ftrace cannot stamp with the clock realtime: one of monotonic, monotonic_raw, boottime, tai, tsc",
+                format!(
+                    "ftrace cannot stamp with the clock {kind}: one of monotonic, monotonic_raw, boottime, tai, tsc"
+                ),
             ));
         }
     })

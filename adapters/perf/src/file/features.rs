@@ -134,7 +134,7 @@ pub(super) fn clockid(kind: ClockKind) -> Option<i32> {
         ClockKind::MonotonicRaw => Some(4),
         ClockKind::Boottime => Some(7),
         ClockKind::Tai => Some(11),
-        ClockKind::Tsc => None,
+        ClockKind::Tsc | ClockKind::Sched | ClockKind::Foreign => None,
     }
 }
 

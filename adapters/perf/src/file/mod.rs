@@ -16,7 +16,6 @@ mod mapping;
 mod output;
 pub mod raw;
 mod record;
-mod report;
 mod stream;
 mod task;
 mod timeline;
@@ -24,5 +23,4 @@ mod tracing_data;
 mod trailer;
 mod writer;
 
-pub use report::ConversionReport;
 pub use writer::{PerfDataOptions, PerfDataSink};

@@ -6,14 +6,13 @@ use super::mapping::{CommField, SamplePlan, SidebandPlan, TaskHook, TracepointPl
 use super::output::Output;
 use super::raw::{PerfEventHeader, TracepointSample};
 use super::record::{self, KernelMap, Origin};
-use super::report::ConversionReport;
 use super::task::{self, Comm, TaskTable};
 use super::timeline::Timeline;
 use super::tracing_data::TracingData;
 use super::trailer::Trailer;
 use crate::uapi::{self, HEADER_BYTES};
 use kstrace_schema::builtin::ProcessPayload;
-use kstrace_schema::{Cpu, Error, EventRecord, Loss, Result};
+use kstrace_schema::{ConversionReport, Cpu, Error, EventRecord, Loss, Result};
 use zerocopy::{FromBytes, IntoBytes};
 
 const SAMPLE_BYTES: usize = size_of::<TracepointSample>();

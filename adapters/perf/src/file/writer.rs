@@ -5,12 +5,11 @@ use super::mapping::{Mapper, Plan};
 use super::output::Output;
 use super::raw::{self, PerfFileHeader, PerfFileSection, feature};
 use super::record::KernelMap;
-use super::report::ConversionReport;
 use super::stream::{Refused, Stream};
 use crate::uapi::flag;
 use kstrace_schema::{
-    ClassId, ClockPair, Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, ResultExt,
-    SessionInfo, Sink, SourceInfo, namespace,
+    ClassId, ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass,
+    FileOutput, Loss, Result, ResultExt, SessionInfo, Sink, SourceInfo, namespace,
 };
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -104,18 +103,6 @@ impl PerfDataSink {
             kernel_told: false,
             state: State::Writing,
         })
-    }
-
-    /// What became of the records so far.
-    pub fn report(&self) -> ConversionReport {
-        let mut report = self.stream.report();
-        for class in &self.classes {
-            report.kept += class.kept;
-            if class.not_held > 0 {
-                *report.not_held.entry(class.name.clone()).or_default() += class.not_held;
-            }
-        }
-        report
     }
 
     fn check_writing(&self) -> Result<()> {
@@ -285,6 +272,19 @@ fn numbered_lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
 fn is_this_boot(boot_id: &str) -> bool {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .is_ok_and(|own| !boot_id.is_empty() && own.trim() == boot_id.trim())
+}
+
+impl FileOutput for PerfDataSink {
+    fn report(&self) -> ConversionReport {
+        let mut report = self.stream.report();
+        for class in &self.classes {
+            report.kept += class.kept;
+            if class.not_held > 0 {
+                *report.not_held.entry(class.name.clone()).or_default() += class.not_held;
+            }
+        }
+        report
+    }
 }
 
 impl Sink for PerfDataSink {

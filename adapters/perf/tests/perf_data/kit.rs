@@ -224,6 +224,8 @@ pub(crate) fn session() -> SessionInfo {
         uuid: "0190163d-8694-739b-aea5-966c26f8ad91".to_owned(),
         clock: ClockDescriptor {
             kind: ClockKind::Monotonic,
+            native_name: None,
+            counts_per_s: None,
             recorded_with: None,
             mapping_error_bound_ns: 0,
             offset_to_realtime_ns: 1_700_000_000_000_000_000,

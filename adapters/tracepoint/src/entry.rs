@@ -1,23 +1,20 @@
 //! The tracepoint entry within a payload: all of an ftrace record, the raw part
 //! of a perf sample. The bytes are the same.
 
-use super::fields_text::escaped;
-use super::kallsyms::Kallsyms;
+use crate::{Measured, TracepointLayout};
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{EventRecordClass, NativeDescription, StructureClass};
-use kstrace_tracepoint::{Measured, TracepointLayout};
-use std::cell::OnceCell;
+
 use tracefs::format::EventFormat;
-use tracefs::print_fmt::PrintFmt;
 
 /// How to get at the entry of a class's records.
-pub(super) struct Entry {
+#[derive(Clone, Debug)]
+pub struct Entry {
     format: EventFormat,
-    /// Compiled when first needed: most classes of a trace are never shown.
-    print: OnceCell<PrintFmt>,
     place: Place,
 }
 
+#[derive(Clone, Debug)]
 enum Place {
     /// The payload is the entry.
     Whole,
@@ -30,11 +27,10 @@ enum Place {
 
 impl Entry {
     /// `None` for a class that is no tracepoint, or whose format text makes no sense.
-    pub(super) fn of(class: &EventRecordClass) -> Option<Self> {
+    pub fn of(class: &EventRecordClass) -> Option<Self> {
         match &class.native {
             NativeDescription::TracefsFormat { format } => Some(Entry {
                 format: EventFormat::parse(format).ok()?,
-                print: OnceCell::new(),
                 place: Place::Whole,
             }),
             NativeDescription::PerfSample {
@@ -52,7 +48,6 @@ impl Entry {
                 });
                 Some(Entry {
                     format,
-                    print: OnceCell::new(),
                     place: Place::Raw { size, layout },
                 })
             }
@@ -62,7 +57,7 @@ impl Entry {
 
     /// The entry's bytes.
     #[inline]
-    pub(super) fn bytes<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn bytes<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
         match &self.place {
             Place::Whole => Some(payload),
             Place::Raw { size, .. } => {
@@ -73,29 +68,13 @@ impl Entry {
         }
     }
 
-    /// Writes the event's own text, as the kernel itself would.
-    pub(super) fn write_text(&self, out: &mut Vec<u8>, entry: &[u8], symbols: &Kallsyms) {
-        let print = self
-            .print
-            .get_or_init(|| PrintFmt::compile_or_fields_with(&self.format, &symbols.constants).0);
-        let start = out.len();
-        print.render(entry, symbols, out);
-        // What is written to trace_marker ends with a newline of its own.
-        while out.len() > start && out.last() == Some(&b'\n') {
-            out.pop();
-        }
-        // No early end: so it is done many bytes at a time.
-        let control = out[start..]
-            .iter()
-            .fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f));
-        if control {
-            let text = out.split_off(start);
-            escaped(out, &text);
-        }
+    /// Its format file.
+    pub fn format(&self) -> &EventFormat {
+        &self.format
     }
 
     /// The class of the entry's bytes, where the record's own class does not describe them.
-    pub(super) fn described(&self) -> Option<&StructureClass> {
+    pub fn described(&self) -> Option<&StructureClass> {
         match &self.place {
             Place::Raw {
                 layout: Some(layout),
@@ -107,7 +86,7 @@ impl Entry {
 
     /// The class that fits this very entry, its bytes without slack, and how many of them
     /// are its rest. `None` as for [`described`](Self::described).
-    pub(super) fn measured<'a>(
+    pub fn measured<'a>(
         &'a self,
         payload: &'a [u8],
     ) -> Option<(&'a StructureClass, &'a [u8], u16)> {
@@ -135,14 +114,15 @@ impl Entry {
 }
 
 /// A field of a record, or of the tracepoint entry within it.
-pub(super) struct AnyField {
+#[derive(Clone, Debug)]
+pub struct AnyField {
     access: FieldAccess,
     in_entry: bool,
 }
 
 impl AnyField {
     /// Looks first in the record's own class.
-    pub(super) fn find(
+    pub fn find(
         class: &EventRecordClass,
         entry: Option<&Entry>,
         compile: impl Fn(&StructureClass) -> Option<FieldAccess>,
@@ -160,13 +140,14 @@ impl AnyField {
         })
     }
 
-    pub(super) fn access(&self) -> &FieldAccess {
+    /// How it is read out of [`base`](Self::base).
+    pub fn access(&self) -> &FieldAccess {
         &self.access
     }
 
     /// The bytes that [`access`](Self::access) works on. For an entry only if it is a regular one.
     #[inline]
-    pub(super) fn base<'a>(&self, entry: Option<&'a Entry>, payload: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn base<'a>(&self, entry: Option<&'a Entry>, payload: &'a [u8]) -> Option<&'a [u8]> {
         if !self.in_entry {
             return Some(payload);
         }
@@ -178,19 +159,17 @@ impl AnyField {
             .then_some(bytes)
     }
 
+    /// Its value in a record.
     #[inline]
-    pub(super) fn get_i32(&self, entry: Option<&Entry>, payload: &[u8]) -> Option<i32> {
+    pub fn get_i32(&self, entry: Option<&Entry>, payload: &[u8]) -> Option<i32> {
         self.access
             .get_i64(self.base(entry, payload)?)
             .map(|v| v as i32)
     }
 
+    /// Its bytes in a record.
     #[inline]
-    pub(super) fn get_bytes<'a>(
-        &self,
-        entry: Option<&'a Entry>,
-        payload: &'a [u8],
-    ) -> Option<&'a [u8]> {
+    pub fn get_bytes<'a>(&self, entry: Option<&'a Entry>, payload: &'a [u8]) -> Option<&'a [u8]> {
         self.access.get_bytes(self.base(entry, payload)?)
     }
 }

@@ -1,0 +1,34 @@
+//! The text of a tracepoint's entry, by its print format.
+
+use super::fields_text::escaped;
+use super::kallsyms::Kallsyms;
+use kstrace_tracepoint::Entry;
+use std::cell::OnceCell;
+use tracefs::print_fmt::PrintFmt;
+
+/// An event's print format, compiled when first needed: most classes of a trace are never shown.
+#[derive(Default)]
+pub(super) struct EntryText(OnceCell<PrintFmt>);
+
+impl EntryText {
+    /// Writes the event's own text, as the kernel itself would.
+    pub(super) fn write(&self, out: &mut Vec<u8>, of: &Entry, entry: &[u8], symbols: &Kallsyms) {
+        let print = self
+            .0
+            .get_or_init(|| PrintFmt::compile_or_fields_with(of.format(), &symbols.constants).0);
+        let start = out.len();
+        print.render(entry, symbols, out);
+        // What is written to trace_marker ends with a newline of its own.
+        while out.len() > start && out.last() == Some(&b'\n') {
+            out.pop();
+        }
+        // No early end: so it is done many bytes at a time.
+        let control = out[start..]
+            .iter()
+            .fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f));
+        if control {
+            let text = out.split_off(start);
+            escaped(out, &text);
+        }
+    }
+}
