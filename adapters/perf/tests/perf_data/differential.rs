@@ -4,6 +4,7 @@ use super::kit::{Export, PERF, Scratch, format, perf, perf_record};
 use kstrace_perf::attr::Attr;
 use kstrace_perf::layout::SampleIdShape;
 use kstrace_perf::uapi::{self, flag};
+use kstrace_schema::FileOutput;
 use kstrace_schema::{EventRecordClass, NativeDescription, StructureClass, namespace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

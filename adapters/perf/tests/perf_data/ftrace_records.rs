@@ -2,6 +2,7 @@
 
 use super::kit::{Export, FTRACE, comm, perf, script, session};
 use kstrace_perf::file::PerfDataOptions;
+use kstrace_schema::FileOutput;
 use kstrace_schema::{
     Certainty, ClockPair, Cpu, EventRecordClass, FieldClass, IntegerClass, Loss, LossReason,
     Member, NativeDescription, SessionTime, Sink, SourceId, StructureClass, builtin, namespace,

@@ -4,6 +4,7 @@ use super::kit::{Export, PERF, Scratch, perf, script, session};
 use kstrace_perf::attr::Attr;
 use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
 use kstrace_perf::uapi::{self, flag};
+use kstrace_schema::FileOutput;
 use kstrace_schema::{
     ErrorKind, EventRecordClass, NativeDescription, Sink, StructureClass, namespace,
 };

@@ -4,6 +4,7 @@ use super::kit::{Export, PERF, Scratch, perf, perf_record, script};
 use crate::live::collect::{Child, pids_plan, request};
 use crate::live::tracepoints::getppids;
 use kstrace_perf::{EventRequest, PerfPlan, PerfSource, Target};
+use kstrace_schema::FileOutput;
 use kstrace_schema::{RecordStream, SessionTime, Sink, Source};
 use std::io::Write;
 use std::process::{Command, Stdio};

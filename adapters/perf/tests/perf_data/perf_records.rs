@@ -4,6 +4,7 @@ use super::kit::{Export, PERF, comm, perf, script};
 use kstrace_perf::attr::Attr;
 use kstrace_perf::layout::SampleIdShape;
 use kstrace_perf::uapi::{self, flag};
+use kstrace_schema::FileOutput;
 use kstrace_schema::{EventRecordClass, NativeDescription, SourceId, StructureClass, namespace};
 use std::sync::Arc;
 
