@@ -188,3 +188,49 @@ fn a_recorder_that_stalls_stops_nobody_else() {
     stalled.stop_session(&id).expect("stop");
     drop(never_read);
 }
+
+#[test]
+fn a_recorder_that_stalls_loses_by_the_account() {
+    let daemon = Daemon::start();
+    let trace = daemon.dir().join("t.kst");
+    // The command stops kstrace, its parent, so that nobody empties the ring meanwhile.
+    let script = format!(
+        "kill -STOP $PPID; {} --mode syscall --n {CALLS}; sleep 0.5; kill -CONT $PPID",
+        load_path().display()
+    );
+    succeed(
+        daemon
+            .kstrace([
+                "record",
+                "-q",
+                "-m",
+                "16M",
+                "--ring-size",
+                "64K",
+                "-e",
+                "raw_syscalls:sys_enter",
+                "-o",
+            ])
+            .arg(&trace)
+            .args(["--", "sh", "-c", &script]),
+    );
+    let info = info(&trace);
+    let accounts = info["accounts"].as_array().expect("accounts");
+    assert_balanced(accounts);
+    let lost = sum(accounts, "kstrace-ring", "dropped");
+    let full = accounts
+        .iter()
+        .filter_map(|a| a["dropped"]["ring-full"].as_u64())
+        .sum::<u64>();
+    assert!(full > 0 && lost == full, "{:#}", info["accounts"]);
+    let before: u64 = ["ftrace-buffer", "perf-ring"]
+        .iter()
+        .map(|hop| sum(accounts, hop, "dropped"))
+        .sum();
+    let text = assert_judges_state_loss(&trace, daemon.dir(), lost + before);
+    let there = marked(&text) as u64;
+    assert!(
+        there < CALLS as u64 && there + lost + before >= CALLS as u64,
+        "{there} + {lost} + {before}"
+    );
+}

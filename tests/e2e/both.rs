@@ -55,7 +55,7 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
             ));
     }
     let cpus: Vec<u64> = seen.keys().map(|(cpu, _)| *cpu).collect();
-    let (mut pairs, mut far) = (0, 0);
+    let mut apart_ns = Vec::new();
     for cpu in cpus {
         let perf = &seen[&(cpu, "perf".to_owned())];
         let ftrace = &seen[&(cpu, "ftrace".to_owned())];
@@ -74,13 +74,14 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
                 (f.1, f.2),
                 "CPU {cpu}: switch {at}: {p:?} and {f:?}"
             );
-            let apart_ns = p.0.abs_diff(f.0);
+            // One hit of the tracepoint calls both, perf first: its stamp lies before that of
+            // ftrace, and that before the CPU's next switch.
             assert!(
-                apart_ns < 1_000_000,
-                "CPU {cpu}: switch {at}: {p:?} and {f:?}"
+                p.0 <= f.0 && perf.get(at + 1).is_none_or(|next| f.0 <= next.0),
+                "CPU {cpu}: switch {at}: {p:?}, {f:?}, then {:?}",
+                perf.get(at + 1)
             );
-            far += usize::from(apart_ns >= 1_000);
-            pairs += 1;
+            apart_ns.push(f.0 - p.0);
         }
         // All were compared in order; one switch may straddle the end of either recording.
         assert!(
@@ -90,12 +91,15 @@ fn the_same_switch_through_perf_and_ftrace_within_a_microsecond() {
             ftrace.len()
         );
     }
-    assert!(pairs >= 20_000, "only {pairs} pairs");
-    // Both stamps are taken one after the other in one hit of the tracepoint. In between
-    // another tracer's page may have to be changed, and a hypervisor may take the CPU away.
+    assert!(apart_ns.len() >= 20_000, "only {} pairs", apart_ns.len());
+    // How long perf's part of the hit takes, and now and then an interrupt or the hypervisor in
+    // between; the bare tools show the same (docs/clock.md). A clock that is not one shows in the
+    // order above, and here.
+    apart_ns.sort_unstable();
+    let median_ns = apart_ns[apart_ns.len() / 2];
     assert!(
-        far * 50 <= pairs,
-        "{far} of {pairs} pairs are a microsecond or more apart"
+        median_ns < 1_000,
+        "half of the pairs are {median_ns} ns or more apart"
     );
 }
 

@@ -3,7 +3,6 @@
 use super::support::*;
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 
 const CALLS: u64 = 1_000_000;
 
@@ -30,32 +29,11 @@ fn flood(dir: &Path, source: &str) -> (std::path::PathBuf, Value) {
     (trace, info)
 }
 
-fn sum(accounts: &[Value], hop: &str, field: &str) -> u64 {
-    accounts
-        .iter()
-        .filter(|a| a["hop"] == hop)
-        .map(|a| match &a[field] {
-            Value::Object(reasons) => reasons.values().filter_map(Value::as_u64).sum(),
-            number => number.as_u64().unwrap_or(0),
-        })
-        .sum()
-}
-
 fn check(source: &str, hop: &str) {
     let dir = scratch();
     let (trace, info) = flood(dir.path(), source);
     let accounts = info["accounts"].as_array().expect("accounts");
-    for account in accounts {
-        let dropped: u64 = account["dropped"]
-            .as_object()
-            .map(|d| d.values().filter_map(Value::as_u64).sum())
-            .unwrap_or(0);
-        assert_eq!(
-            account["seen"].as_u64(),
-            account["written"].as_u64().map(|w| w + dropped),
-            "{account}"
-        );
-    }
+    assert_balanced(accounts);
     let (seen, dropped) = (sum(accounts, hop, "seen"), sum(accounts, hop, "dropped"));
     assert!(
         dropped > 0,
@@ -63,26 +41,8 @@ fn check(source: &str, hop: &str) {
     );
     assert!(seen >= CALLS, "{source}: {seen} of {CALLS} seen");
 
-    // The trace states the same loss to babeltrace2, in its own way.
-    let (text, warnings) = babeltrace2(&trace);
-    let discarded: u64 = warnings
-        .lines()
-        .filter(|l| l.contains("discarded"))
-        .filter_map(|l| {
-            l.split("discarded ")
-                .nth(1)?
-                .split(' ')
-                .next()?
-                .parse::<u64>()
-                .ok()
-        })
-        .sum();
-    let total: u64 = accounts
-        .iter()
-        .filter(|a| a["hop"] == hop)
-        .map(|a| sum(std::slice::from_ref(a), hop, "dropped"))
-        .sum();
-    assert_eq!(discarded, total, "{source}: babeltrace2 says\n{warnings}");
+    // The trace states the same loss to babeltrace2 and to perf, in their own ways.
+    let text = assert_judges_state_loss(&trace, dir.path(), dropped);
 
     // Every call is either there or lost; what else the program called is there too.
     let marked = text
@@ -95,25 +55,6 @@ fn check(source: &str, hop: &str) {
         marked <= CALLS && marked + dropped >= CALLS,
         "{marked} + {dropped}"
     );
-
-    let data = dir.path().join("t.data");
-    succeed(
-        kstrace(["export"])
-            .arg(&trace)
-            .args(["--to", "perf.data", "-o"])
-            .arg(&data),
-    );
-    let script = stdout(
-        Command::new("perf")
-            .args(["script", "--show-lost-events", "-i"])
-            .arg(&data),
-    );
-    let lost: u64 = script
-        .lines()
-        .filter(|l| l.contains("PERF_RECORD_LOST"))
-        .filter_map(|l| l.rsplit("lost ").next()?.trim().parse::<u64>().ok())
-        .sum();
-    assert_eq!(lost, total, "{source}: perf script on the export");
 }
 
 #[test]

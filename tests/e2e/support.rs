@@ -1,5 +1,6 @@
 //! Running commands and reading what the judges say.
 
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -131,4 +132,68 @@ pub(crate) fn wait_for(mut so: impl FnMut() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     panic!("waited for ten seconds in vain");
+}
+
+/// A field of the accounts of one hop, added up.
+pub(crate) fn sum(accounts: &[Value], hop: &str, field: &str) -> u64 {
+    accounts
+        .iter()
+        .filter(|a| a["hop"] == hop)
+        .map(|a| match &a[field] {
+            Value::Object(reasons) => reasons.values().filter_map(Value::as_u64).sum(),
+            number => number.as_u64().unwrap_or(0),
+        })
+        .sum()
+}
+
+/// At every hop what was seen is what was written plus what was dropped.
+pub(crate) fn assert_balanced(accounts: &[Value]) {
+    for account in accounts {
+        let dropped = sum(
+            std::slice::from_ref(account),
+            account["hop"].as_str().expect("a hop"),
+            "dropped",
+        );
+        assert_eq!(
+            account["seen"].as_u64(),
+            account["written"].as_u64().map(|w| w + dropped),
+            "{account}"
+        );
+    }
+}
+
+/// That babeltrace2 reads `lost` discarded events out of the trace, and perf script out of
+/// its export; what babeltrace2 prints.
+pub(crate) fn assert_judges_state_loss(trace: &Path, dir: &Path, lost: u64) -> String {
+    let (text, warnings) = babeltrace2(trace);
+    let after = |line: &str, word: &str| -> Option<u64> {
+        let rest = line.rsplit(word).next()?.trim_start();
+        rest.split(' ').next()?.parse().ok()
+    };
+    let discarded: u64 = warnings
+        .lines()
+        .filter(|l| l.contains("discarded"))
+        .filter_map(|l| after(l, "discarded "))
+        .sum();
+    assert_eq!(discarded, lost, "babeltrace2 says\n{warnings}");
+
+    let data = dir.join("loss.data");
+    succeed(
+        kstrace(["export"])
+            .arg(trace)
+            .args(["--to", "perf.data", "-o"])
+            .arg(&data),
+    );
+    let script = stdout(
+        Command::new("perf")
+            .args(["script", "--show-lost-events", "-i"])
+            .arg(&data),
+    );
+    let told: u64 = script
+        .lines()
+        .filter(|l| l.contains("PERF_RECORD_LOST"))
+        .filter_map(|l| after(l, "lost "))
+        .sum();
+    assert_eq!(told, lost, "perf script on the export");
+    text
 }
