@@ -1,20 +1,27 @@
 //! From the type number in an entry to its class.
 
-use super::border;
 use kstrace_schema::{
-    ClassId, ClassRegistry, Error, ErrorKind, EventRecordClass, FieldClass, IntegerClass, Length,
-    Member, NativeDescription, Result, Role, Sink, SourceId, StructureClass, namespace,
+    ByteOrder, ClassId, ClassRegistry, Error, ErrorKind, EventRecordClass, FieldClass,
+    IntegerClass, Length, Member, NativeDescription, Result, Role, Sink, SourceId, StructureClass,
+    namespace,
 };
 use kstrace_tracepoint::{MAX_SLACK_BYTES, Measured, TracepointLayout};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tracefs::EventName;
 use tracefs::format::EventFormat;
-use tracefs::{EventCatalog, EventName};
 
 /// Bytes of the common fields, which every entry begins with.
 const COMMON_LEN_BYTES: usize = 8;
 /// The attribute that tells an event's classes apart.
 const LAYOUT: &str = "kstrace.layout";
+
+/// Where the names and formats of events that nobody announced come from.
+pub(crate) trait Formats: Send + Sync + fmt::Debug {
+    /// The event with that type number, and the text of its format file; empty if it has none.
+    fn with_id(&self, id: u16) -> Option<(EventName, String)>;
+}
 
 /// What is known of one type of entry.
 #[derive(Debug)]
@@ -38,10 +45,11 @@ impl Known {
         event: Option<&EventName>,
         format: String,
         parsed: Option<&EventFormat>,
+        byte_order: ByteOrder,
     ) -> Self {
         let system = event.map_or("unknown", |e| &e.system).to_owned();
         let layout = parsed
-            .and_then(|parsed| TracepointLayout::describe(&system, parsed).ok())
+            .and_then(|parsed| TracepointLayout::describe_in(&system, parsed, byte_order).ok())
             // Entries are told apart and cut by their common fields.
             .filter(|layout| layout.fixed_len_bytes as usize >= COMMON_LEN_BYTES);
         Known {
@@ -67,44 +75,34 @@ enum Variety {
 
 /// The classes of one ftrace source, shared by its streams.
 #[derive(Debug)]
-pub(super) struct ClassBook {
+pub(crate) struct ClassBook {
     source: SourceId,
     registry: Arc<ClassRegistry>,
-    catalog: EventCatalog,
+    formats: Box<dyn Formats>,
+    byte_order: ByteOrder,
     known: Mutex<HashMap<u16, Arc<Known>>>,
 }
 
 impl ClassBook {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: SourceId,
         registry: Arc<ClassRegistry>,
-        catalog: EventCatalog,
+        formats: Box<dyn Formats>,
+        byte_order: ByteOrder,
     ) -> Self {
         ClassBook {
             source,
             registry,
-            catalog,
+            formats,
+            byte_order,
             known: Mutex::default(),
         }
     }
 
-    pub(super) fn catalog(&self) -> &EventCatalog {
-        &self.catalog
-    }
-
-    /// Registers the class of an event that is going to be recorded.
-    pub(super) fn add(&self, event: &EventName) -> Result<()> {
-        let failed = |e| border(format!("event {event}"), e);
-        let text = self.catalog.format(event).map_err(failed)?;
+    /// Registers the class of an event that has, or may have, records.
+    pub(crate) fn add(&self, event: &EventName, id: u16, text: String) -> Result<()> {
         let format = EventFormat::parse(&text).ok();
-        let id = match format
-            .as_ref()
-            .and_then(|format| u16::try_from(format.id).ok())
-        {
-            Some(id) => id,
-            None => self.catalog.id(event).map_err(failed)?,
-        };
-        let known = Known::new(id, Some(event), text, format.as_ref());
+        let known = Known::new(id, Some(event), text, format.as_ref(), self.byte_order);
         if known.layout.is_some() {
             self.class_id(&known, Variety::Regular, None)?;
         }
@@ -113,7 +111,7 @@ impl ClassBook {
     }
 
     /// The classes registered so far.
-    pub(super) fn classes(&self) -> Vec<Arc<EventRecordClass>> {
+    pub(crate) fn classes(&self) -> Vec<Arc<EventRecordClass>> {
         let mut ids: Vec<ClassId> = self
             .lock()
             .values()
@@ -132,13 +130,12 @@ impl ClassBook {
         if let Some(known) = self.lock().get(&id) {
             return Ok(Arc::clone(known));
         }
-        let event = self.catalog.with_id(id);
-        let text = event
-            .as_ref()
-            .and_then(|e| self.catalog.format(e).ok())
-            .unwrap_or_default();
+        let (event, text) = match self.formats.with_id(id) {
+            Some((event, text)) => (Some(event), text),
+            None => (None, String::new()),
+        };
         let format = EventFormat::parse(&text).ok();
-        let known = Known::new(id, event.as_ref(), text, format.as_ref());
+        let known = Known::new(id, event.as_ref(), text, format.as_ref(), self.byte_order);
         Ok(Arc::clone(
             self.lock().entry(id).or_insert_with(|| Arc::new(known)),
         ))
@@ -167,7 +164,7 @@ impl ClassBook {
         let payload = match (variety, &known.layout) {
             (Variety::Regular, Some(layout)) => layout.payload.clone(),
             (Variety::Odd, Some(layout)) => layout.odd_payload.clone(),
-            _ => raw_payload(),
+            _ => raw_payload(self.byte_order),
         };
         let native = NativeDescription::TracefsFormat {
             format: known.format.clone(),
@@ -196,14 +193,20 @@ impl ClassBook {
 }
 
 /// The common fields as every kernel since 2.6.31 has them, and all the rest.
-fn raw_payload() -> StructureClass {
-    let unsigned = |bytes| FieldClass::Integer(IntegerClass::unsigned(bytes));
+fn raw_payload(byte_order: ByteOrder) -> StructureClass {
+    let integer = |bytes, signed| {
+        FieldClass::Integer(IntegerClass {
+            signed,
+            byte_order,
+            ..IntegerClass::unsigned(bytes)
+        })
+    };
+    let unsigned = |bytes| integer(bytes, false);
     StructureClass::new(vec![
         Member::new("common_type", unsigned(2)),
         Member::new("common_flags", unsigned(1)),
         Member::new("common_preempt_count", unsigned(1)),
-        Member::new("common_pid", FieldClass::Integer(IntegerClass::signed(4)))
-            .with_role(Role::Tid),
+        Member::new("common_pid", integer(4, true)).with_role(Role::Tid),
         Member::new(
             "_rest",
             FieldClass::DynamicBlob {
@@ -215,10 +218,10 @@ fn raw_payload() -> StructureClass {
 
 /// An entry's class and how much of it the class covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Classified {
-    pub(super) class: ClassId,
-    pub(super) len_bytes: usize,
-    pub(super) rest_len_bytes: u16,
+pub(crate) struct Classified {
+    pub(crate) class: ClassId,
+    pub(crate) len_bytes: usize,
+    pub(crate) rest_len_bytes: u16,
 }
 
 /// A type whose entries are all equally long: everything the fast path needs.
@@ -233,16 +236,19 @@ const NOT_FIXED: u32 = u32::MAX;
 
 /// One stream's own table of types: no lock and no hash on the fast path.
 #[derive(Debug)]
-pub(super) struct ClassTable {
+pub(crate) struct ClassTable {
     book: Arc<ClassBook>,
+    /// The entries are of a machine of the other byte order.
+    swapped: bool,
     /// By type number.
     fixed: Vec<Fixed>,
     measured: HashMap<u16, Arc<Known>>,
 }
 
 impl ClassTable {
-    pub(super) fn new(book: Arc<ClassBook>) -> Self {
+    pub(crate) fn new(book: Arc<ClassBook>) -> Self {
         let mut table = ClassTable {
+            swapped: book.byte_order != ByteOrder::NATIVE,
             book: Arc::clone(&book),
             fixed: Vec::new(),
             measured: HashMap::new(),
@@ -281,13 +287,16 @@ impl ClassTable {
 
     /// The class of an entry; `None` if it is too short to have one.
     #[inline]
-    pub(super) fn classify(
+    pub(crate) fn classify(
         &mut self,
         entry: &[u8],
         sink: &mut dyn Sink,
     ) -> Result<Option<Classified>> {
         if let Some(id) = entry.first_chunk::<2>() {
-            let id = u16::from_ne_bytes(*id);
+            let mut id = u16::from_ne_bytes(*id);
+            if self.swapped {
+                id = id.swap_bytes();
+            }
             if let Some(Fixed { class, len_bytes }) = self.fixed.get(usize::from(id)).copied() {
                 let len_bytes = len_bytes as usize;
                 // False for NOT_FIXED: no entry is that long.

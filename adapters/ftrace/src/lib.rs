@@ -5,6 +5,8 @@
 //! records for each CPU. The kernel's entries are handed on as they are.
 #![forbid(unsafe_code)]
 
+mod classes;
+pub mod file;
 mod live;
 
 pub use live::{

@@ -1,6 +1,6 @@
 //! Recording with the running kernel's ftrace.
 
-mod classes;
+mod catalog;
 mod hot_buffer;
 mod losses;
 mod plan;

@@ -1,7 +1,7 @@
 //! The source: an instance of its own, from plan to removal.
 
 use super::border;
-use super::classes::{ClassBook, ClassTable};
+use super::catalog::{KernelFormats, announce};
 use super::losses::Losses;
 use super::plan::{FtracePlan, TracerKind};
 use super::setup::{set_buffer_percent, set_up, trace_clock};
@@ -9,9 +9,10 @@ use super::stream::CpuStream;
 use super::target::Target;
 use super::timeline::Timeline;
 use super::trace_time::TraceTime;
+use crate::classes::{ClassBook, ClassTable};
 use kstrace_schema::{
-    ClassRegistry, ClockKind, Cpu, Error, ErrorKind, RecordStream, Result, Sink, Source, SourceId,
-    SourceInfo, namespace,
+    ByteOrder, ClassRegistry, ClockKind, Cpu, Error, ErrorKind, RecordStream, Result, Sink, Source,
+    SourceId, SourceInfo, namespace,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,19 +101,29 @@ impl FtraceSource {
         let catalog = tracefs
             .events()
             .map_err(|e| border("events of ftrace", e))?;
-        let book = Arc::new(ClassBook::new(source_id, registry, catalog));
+        let formats = Box::new(KernelFormats(catalog.clone()));
+        let book = Arc::new(ClassBook::new(
+            source_id,
+            registry,
+            formats,
+            ByteOrder::NATIVE,
+        ));
         for choice in &plan.events {
-            book.add(&EventName::new(&choice.system, &choice.name))?;
+            announce(
+                &book,
+                &catalog,
+                &EventName::new(&choice.system, &choice.name),
+            )?;
         }
         for name in tracer_records(&plan) {
-            book.add(&EventName::new("ftrace", *name))?;
+            announce(&book, &catalog, &EventName::new("ftrace", *name))?;
         }
         let layout = tracefs
             .page_layout()
             .map_err(|e| border("layout of ftrace's pages", e))?;
         let instance = Target::choose(&tracefs, &plan)?;
         let cpus = choose_cpus(&instance, plan.cpus.as_deref())?;
-        set_up(&instance, book.catalog(), &plan, &cpus)?;
+        set_up(&instance, &catalog, &plan, &cpus)?;
         let sub_buffer_size_bytes = instance
             .sub_buffer_size_bytes()
             .map_err(|e| border("size of a sub-buffer", e))?;

@@ -1,10 +1,10 @@
 //! The records of one CPU.
 
-use super::classes::ClassTable;
 use super::hot_buffer::HotBuffer;
 use super::losses::Losses;
 use super::source::Shared;
 use super::trace_time::TraceTime;
+use crate::classes::ClassTable;
 use kstrace_schema::{
     Cpu, Error, EventRecord, Fill, HopAccount, LossReason, RecordStream, Result, SessionTime, Sink,
     SourceId,

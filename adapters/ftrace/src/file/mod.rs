@@ -1,0 +1,1 @@
+//! trace.dat: the file format of `trace-cmd`.
