@@ -3,7 +3,7 @@
 use crate::control::client::{CANNOT_CONNECT, Client};
 use crate::control::recording::{DaemonRecording, DaemonSession};
 use crate::control::socket_path;
-use crate::engine::request::{Mode, RecordRequest};
+use crate::engine::request::{Mode, RecordRequest, default_ring};
 use crate::engine::{Outcome, PacketConsumer, Running, Session, StatsReading, plan_for};
 use anyhow::Result;
 use kstrace_schema::{Capture, Error, ErrorKind, SessionInfo};
@@ -60,7 +60,10 @@ impl Opened {
     fn through_daemon(request: &RecordRequest, capture: Capture) -> Result<Opened, Error> {
         let client = Client::connect()?;
         let mut request = request.clone();
-        request.ring_bytes_per_cpu = request.ring_bytes_per_cpu.max(SHARED_RING_BYTES);
+        // What the user chose stays.
+        if request.ring_bytes_per_cpu == default_ring() {
+            request.ring_bytes_per_cpu = SHARED_RING_BYTES;
+        }
         Ok(Opened::Daemon(Box::new(DaemonSession::open(
             client, &request, capture,
         )?)))
