@@ -1,9 +1,8 @@
 //! From the type number in an entry to its class.
 
 use kstrace_schema::{
-    ByteOrder, ClassId, ClassRegistry, Error, ErrorKind, EventRecordClass, FieldClass,
-    IntegerClass, Length, Member, NativeDescription, Result, Role, Sink, SourceId, StructureClass,
-    namespace,
+    ByteOrder, ClassId, ClassRegistry, EventRecordClass, FieldClass, IntegerClass, Length, Member,
+    NativeDescription, Result, Role, Sink, SourceId, StructureClass, namespace,
 };
 use kstrace_tracepoint::{MAX_SLACK_BYTES, Measured, TracepointLayout};
 use std::collections::HashMap;
@@ -285,7 +284,7 @@ impl ClassTable {
         self.measured.insert(known.id, Arc::clone(known));
     }
 
-    /// The class of an entry; `None` if it is too short to have one.
+    /// The class of an entry; `None` if it is too short or too long to have one.
     #[inline]
     pub(crate) fn classify(
         &mut self,
@@ -345,12 +344,9 @@ impl ClassTable {
                 rest_len_bytes,
             }) => (Variety::Odd, len_bytes, rest_len_bytes),
             Some(Measured::TooShort | Measured::TooLong) | None => {
-                let rest = u16::try_from(entry.len() - COMMON_LEN_BYTES).map_err(|_| {
-                    Error::new(
-                        ErrorKind::Unsupported,
-                        format!("an entry of {} bytes of {}", entry.len(), known.event),
-                    )
-                })?;
+                let Ok(rest) = u16::try_from(entry.len() - COMMON_LEN_BYTES) else {
+                    return Ok(None);
+                };
                 (Variety::Raw, entry.len(), rest)
             }
         };
