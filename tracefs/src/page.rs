@@ -5,24 +5,11 @@
 //! (time of the first event's base, bytes committed with flags), then events of
 //! a 32-bit header (5 bits `type_len`, 27 bits `time_delta`) and data.
 
+use crate::page_format::{
+    COMMIT_MASK, DELTA_BITS, MISSED_EVENTS, MISSED_STORED, STAMP_MISSING_BITS, TYPE_PADDING,
+    TYPE_TIME_EXTEND, TYPE_TIME_STAMP,
+};
 use crate::page_layout::{Endian, PageLayout};
-
-/// `type_len` of padding: a discarded event, or the unused end of a page.
-const TYPE_PADDING: u32 = 29;
-/// `type_len` of a time extend: 59 bits to add to the time.
-const TYPE_TIME_EXTEND: u32 = 30;
-/// `type_len` of an absolute time stamp of 59 bits.
-const TYPE_TIME_STAMP: u32 = 31;
-/// Bits of `time_delta`.
-const DELTA_BITS: u32 = 27;
-/// The upper bits that an absolute time stamp does not hold (`TS_MSB`).
-const STAMP_MISSING_BITS: u64 = 0xf8 << 56;
-/// `RB_MISSED_EVENTS`: events were lost before this page.
-const MISSED_EVENTS: u64 = 1 << 31;
-/// `RB_MISSED_STORED`: how many is stored after the data.
-const MISSED_STORED: u64 = 1 << 30;
-/// The bytes committed, without the flags.
-const COMMIT_MASK: u64 = MISSED_STORED - 1;
 
 /// Events lost between the page before and this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

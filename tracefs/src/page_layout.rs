@@ -116,6 +116,48 @@ impl PageLayout {
         })
     }
 
+    /// The layout of a kernel of a byte order and a size of `long`, in bytes, with pages
+    /// of a size.
+    ///
+    /// `None` for another `long` than of 4 or 8 bytes, and for pages too small for a header.
+    pub fn of_kernel(
+        endian: Endian,
+        long_size_bytes: usize,
+        page_size_bytes: usize,
+    ) -> Option<Self> {
+        let data_offset = 8 + long_size_bytes;
+        let sound = matches!(long_size_bytes, 4 | 8)
+            && (data_offset..=PAGE_LIMIT_BYTES).contains(&page_size_bytes);
+        sound.then_some(PageLayout {
+            timestamp_offset: 0,
+            commit_offset: 8,
+            long_size_bytes,
+            data_offset,
+            page_size_bytes,
+            endian,
+        })
+    }
+
+    /// The text of `events/header_page` that states a layout that
+    /// [`of_kernel`](Self::of_kernel) gives.
+    pub fn header_page(&self) -> String {
+        let (long, data) = (self.long_size_bytes, self.data_offset);
+        let data_size = self.page_size_bytes.saturating_sub(data);
+        format!(
+            "\tfield: u64 timestamp;\toffset:{};\tsize:8;\tsigned:0;\n\
+             \tfield: local_t commit;\toffset:{commit};\tsize:{long};\tsigned:1;\n\
+             \tfield: int overwrite;\toffset:{commit};\tsize:1;\tsigned:1;\n\
+             \tfield: char data;\toffset:{data};\tsize:{data_size};\tsigned:0;\n",
+            self.timestamp_offset,
+            commit = self.commit_offset,
+        )
+    }
+
+    /// Byte order of the kernel.
+    pub fn endian(&self) -> Endian {
+        self.endian
+    }
+
     /// Bytes before the first event.
     pub fn header_size_bytes(&self) -> usize {
         self.data_offset
@@ -181,6 +223,13 @@ mod tests {
             (12, 4)
         );
         assert_eq!(layout.page_size_bytes(), 4096);
+        assert_eq!(layout.header_page(), text_32);
+        for (long, text) in [(8, TEXT_64), (4, text_32.as_str())] {
+            let layout = PageLayout::of_kernel(Endian::NATIVE, long, 4096).unwrap();
+            assert_eq!(PageLayout::parse(text), Ok(layout));
+        }
+        assert_eq!(PageLayout::of_kernel(Endian::Big, 2, 4096), None);
+        assert_eq!(PageLayout::of_kernel(Endian::Big, 8, 15), None);
     }
 
     #[test]

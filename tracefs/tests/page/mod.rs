@@ -1,5 +1,7 @@
 //! The page decoder: what an encoder writes comes back, and nothing harms it.
 
+mod writer;
+
 use proptest::prelude::*;
 use tracefs::{Endian, Missed, PageFaultKind, PageLayout};
 
