@@ -150,7 +150,7 @@ impl RecordClasses {
 }
 
 /// Which classes one stream has announced to its sink.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Announced(Vec<u64>);
 
 impl Announced {

@@ -253,6 +253,17 @@ const HARDWARE: [(&str, u64); 15] = [
     ("cpu-cycle", 0),
 ];
 
+/// perf's first name for a software or hardware event.
+pub(crate) fn name_of(kind: u32, config: u64) -> Option<String> {
+    let names: &[(&str, u64)] = match kind {
+        PERF_TYPE_SOFTWARE => &SOFTWARE,
+        PERF_TYPE_HARDWARE => &HARDWARE,
+        _ => return None,
+    };
+    let (name, _) = names.iter().find(|(_, number)| *number == config)?;
+    Some((*name).to_owned())
+}
+
 const CACHES: [(&[&str], u64); 7] = [
     (&["L1-dcache", "l1-d", "l1d", "L1-data"], 0),
     (&["L1-icache", "l1-i", "l1i", "L1-instruction"], 1),

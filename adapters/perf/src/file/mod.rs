@@ -15,12 +15,15 @@ mod features;
 mod mapping;
 mod output;
 pub mod raw;
+pub mod read;
 mod record;
 mod stream;
 mod task;
+mod temporary;
 mod timeline;
 mod tracing_data;
 mod trailer;
 mod writer;
 
+pub use read::{PerfDataReader, ReadOptions, ReadStatistics};
 pub use writer::{PerfDataOptions, PerfDataSink};

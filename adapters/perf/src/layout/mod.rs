@@ -7,12 +7,16 @@
 //! The order of the parts of a record is that of the comment above each
 //! `PERF_RECORD_*` in `linux/perf_event.h`.
 
+mod byte_order;
+mod extent;
 mod other;
 mod raw;
 mod read;
 mod sample;
 mod sample_id;
+mod user;
 
+pub use extent::SampleExtent;
 pub use other::{RecordForm, RecordLayout};
 pub use raw::{RawForm, SampleLayout};
 pub use read::read_members;

@@ -1,10 +1,12 @@
 //! Every record that is no sample.
 
+use super::byte_order::{self, u16_at, u64_at};
+use super::user;
 use super::{
     SampleIdShape, array, header, hex, hex_u64, read_members, rest, rest_text, signed, unsigned,
 };
 use crate::uapi::*;
-use kstrace_schema::{FieldClass, FieldPath, Length, Member, Role, StructureClass};
+use kstrace_schema::{ByteOrder, FieldClass, FieldPath, Length, Member, Role, StructureClass};
 
 /// Which of a record type's forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,7 +30,8 @@ impl RecordForm {
 
     /// Name of its class.
     pub fn class_name(self) -> String {
-        match (record_name(self.record_type), self.build_id) {
+        let name = record_name(self.record_type).or_else(|| user::name(self.record_type));
+        match (name, self.build_id) {
             (Some(name), true) => format!("{name}:build_id"),
             (Some(name), false) => name.to_owned(),
             (None, _) => format!("PERF_RECORD_{}", self.record_type),
@@ -64,17 +67,42 @@ pub struct RecordLayout {
     /// The payload class.
     pub payload: StructureClass,
     rest_at: Option<usize>,
+    byte_order: ByteOrder,
 }
 
 impl RecordLayout {
     /// The layout of `form` with that trailer. `read_format` matters for
     /// `PERF_RECORD_READ` alone.
     pub fn new(form: RecordForm, trailer: SampleIdShape, read_format: u64) -> Self {
-        let (payload, rest_at) = record_payload(form, trailer, read_format);
+        Self::new_in(form, trailer, read_format, ByteOrder::NATIVE)
+    }
+
+    /// The same for records of a machine of that byte order.
+    pub fn new_in(
+        form: RecordForm,
+        trailer: SampleIdShape,
+        read_format: u64,
+        byte_order: ByteOrder,
+    ) -> Self {
+        let (mut payload, rest_at) = record_payload(form, trailer, read_format);
+        byte_order::set(&mut payload, byte_order);
         RecordLayout {
             form,
             payload,
             rest_at,
+            byte_order,
+        }
+    }
+
+    /// A header and a rest: for records that are not as their type says.
+    pub fn opaque(form: RecordForm, byte_order: ByteOrder) -> Self {
+        let mut payload = StructureClass::new(vec![header(), rest("_unknown")]);
+        byte_order::set(&mut payload, byte_order);
+        RecordLayout {
+            form,
+            payload,
+            rest_at: Some(HEADER_BYTES),
+            byte_order,
         }
     }
 
@@ -82,7 +110,28 @@ impl RecordLayout {
     ///
     /// `None` if the record is too short for its type.
     pub fn rest_len_bytes(&self, record: &[u8]) -> Option<u16> {
-        u16::try_from(rest_len_bytes(self.form, self.rest_at, record)?).ok()
+        u16::try_from(rest_len_bytes(
+            self.form,
+            self.rest_at,
+            record,
+            self.byte_order,
+        )?)
+        .ok()
+    }
+
+    /// How many bytes at the end of `record` fall to the class's rest, provided that the
+    /// record is what the class describes, to its very end.
+    pub fn checked_rest_len_bytes(&self, record: &[u8]) -> Option<u16> {
+        if let Some(size) = self.payload.static_size_bytes() {
+            return (record.len() == size as usize).then_some(0);
+        }
+        let rest = self.rest_len_bytes(record)?;
+        if self.rest_at.is_some() {
+            return Some(rest);
+        }
+        let end =
+            kstrace_schema::decode::walk(&self.payload, record, rest, &mut super::raw::Ignore);
+        (end.ok()? == record.len()).then_some(rest)
     }
 }
 
@@ -190,7 +239,7 @@ fn record_payload(
             m.extend([hex("cookie", 8), unsigned("callchain_nr", 8)]);
             m.push(array("callchain", hex_u64(), "callchain_nr").with_role(Role::Callchain));
         }
-        _ => m.push(rest("_unknown")),
+        user_type => m.extend(user::members(user_type).unwrap_or_else(|| vec![rest("_unknown")])),
     }
     let mut class = StructureClass::new(m);
     if class.ends_with_rest() {
@@ -203,13 +252,20 @@ fn record_payload(
     (class, None)
 }
 
-fn rest_len_bytes(form: RecordForm, rest_at: Option<usize>, record: &[u8]) -> Option<usize> {
+fn rest_len_bytes(
+    form: RecordForm,
+    rest_at: Option<usize>,
+    record: &[u8],
+    byte_order: ByteOrder,
+) -> Option<usize> {
     if form.record_type == PERF_RECORD_TEXT_POKE {
-        let length = |at: usize| {
-            let bytes = record.get(at..at + 2)?;
-            Some(usize::from(u16::from_ne_bytes(bytes.try_into().ok()?)))
-        };
+        let length = |at: usize| u16_at(record, at, byte_order).map(usize::from);
         return record.len().checked_sub(20 + length(16)? + length(18)?);
+    }
+    if form.record_type == user::ID_INDEX {
+        let count = usize::try_from(u64_at(record, HEADER_BYTES, byte_order)?).ok()?;
+        let end = count.checked_mul(user::ID_INDEX_ENTRY_BYTES)?;
+        return record.len().checked_sub(end.checked_add(HEADER_BYTES + 8)?);
     }
     match rest_at {
         Some(at) => record.len().checked_sub(at),

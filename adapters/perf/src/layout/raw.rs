@@ -1,8 +1,9 @@
 //! Samples of tracepoints: which class fits a record.
 
+use super::byte_order::{self, u32_at, u64_at};
 use super::{RawPart, RawPlace, SampleShape};
 use crate::uapi::HEADER_BYTES;
-use kstrace_schema::{FieldClass, Member, StructureClass};
+use kstrace_schema::{ByteOrder, FieldClass, Member, StructureClass};
 use kstrace_tracepoint::{Measured, TracepointLayout};
 
 /// Which of the classes of an event a sample belongs to.
@@ -41,6 +42,7 @@ pub struct SampleLayout {
     place: Option<RawPlace>,
     /// `raw_size` of each regular sample, if they are all equal.
     static_raw_size: Option<u32>,
+    byte_order: ByteOrder,
 }
 
 impl SampleLayout {
@@ -48,6 +50,15 @@ impl SampleLayout {
     ///
     /// Without one, or where the raw part is not last, raw data are bytes.
     pub fn new(shape: SampleShape, tracepoint: Option<TracepointLayout>) -> Self {
+        Self::new_in(shape, tracepoint, ByteOrder::NATIVE)
+    }
+
+    /// The same for samples of a machine of that byte order, which must be `tracepoint`'s too.
+    pub fn new_in(
+        shape: SampleShape,
+        tracepoint: Option<TracepointLayout>,
+        byte_order: ByteOrder,
+    ) -> Self {
         let describes = shape.raw_is_last() && shape.raw_place().is_some();
         let tracepoint = tracepoint.filter(|_| describes).map(Box::new);
         let static_raw_size = tracepoint.as_deref().and_then(|t| {
@@ -60,6 +71,7 @@ impl SampleLayout {
             place: shape.raw_place(),
             tracepoint,
             static_raw_size,
+            byte_order,
         }
     }
 
@@ -71,11 +83,17 @@ impl SampleLayout {
     /// The payload class of a form; of samples without described raw data all
     /// forms are the regular one.
     pub fn payload(&self, form: RawForm) -> StructureClass {
+        let mut class = self.shape.payload(&self.raw_part(form));
+        byte_order::set(&mut class, self.byte_order);
+        class
+    }
+
+    fn raw_part(&self, form: RawForm) -> RawPart {
         let Some(tracepoint) = &self.tracepoint else {
-            return self.shape.payload(&RawPart::Blob);
+            return RawPart::Blob;
         };
         let members = tracepoint.payload.members.clone();
-        let raw = match (form, self.static_raw_size, tracepoint.static_len_bytes) {
+        match (form, self.static_raw_size, tracepoint.static_len_bytes) {
             (RawForm::Regular, Some(raw), Some(fields)) => RawPart::Fields {
                 members,
                 padding_bytes: raw.saturating_sub(fields),
@@ -92,8 +110,7 @@ impl SampleLayout {
                 padding_bytes: 0,
             },
             (RawForm::Blob, ..) => RawPart::Blob,
-        };
-        self.shape.payload(&raw)
+        }
     }
 
     /// For samples whose regular form has one size: where `raw_size` stands and
@@ -117,9 +134,8 @@ impl SampleLayout {
         let (Some(tracepoint), Some(place)) = (&self.tracepoint, self.place) else {
             return Some((RawForm::Regular, self.unknown_rest(record)?));
         };
-        let size_at = raw_size_offset(place, record)?;
-        let size_bytes = *record.get(size_at..)?.first_chunk::<4>()?;
-        let size = u32::from_ne_bytes(size_bytes);
+        let size_at = raw_size_offset(place, record, self.byte_order)?;
+        let size = u32_at(record, size_at, self.byte_order)?;
         let data_at = size_at + 4;
         let data_end = data_at.checked_add(usize::try_from(size).ok()?)?;
         let entry = record.get(data_at..data_end)?;
@@ -159,19 +175,18 @@ impl SampleLayout {
         if self.shape.is_known() {
             return Some(0);
         }
-        let known = self.shape.payload(&RawPart::Blob);
+        let known = self.payload(RawForm::Regular);
         let len = kstrace_schema::decode::walk(&known, record, 0, &mut Ignore).ok()?;
         u16::try_from(record.len().checked_sub(len)?).ok()
     }
 }
 
 /// Where `raw_size` stands in this record.
-fn raw_size_offset(place: RawPlace, record: &[u8]) -> Option<usize> {
+fn raw_size_offset(place: RawPlace, record: &[u8], byte_order: ByteOrder) -> Option<usize> {
     match place {
         RawPlace::At(at) => Some(at),
         RawPlace::AfterCallchain(at) => {
-            let count = u64::from_ne_bytes(*record.get(at..)?.first_chunk::<8>()?);
-            let count = usize::try_from(count)
+            let count = usize::try_from(u64_at(record, at, byte_order)?)
                 .ok()
                 .filter(|n| *n <= record.len() / 8)?;
             Some(at + 8 + 8 * count)
@@ -179,7 +194,7 @@ fn raw_size_offset(place: RawPlace, record: &[u8]) -> Option<usize> {
     }
 }
 
-struct Ignore;
+pub(super) struct Ignore;
 
 impl<'a> kstrace_schema::decode::Visitor<'a> for Ignore {
     fn value(
