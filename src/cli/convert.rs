@@ -1,45 +1,129 @@
 //! `kstrace convert` and `kstrace export`: a trace into another form.
 
-use crate::report::read_into;
-use anyhow::{Context, Result, bail};
-use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
-use kstrace_ctf::TraceReader;
-use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
-use kstrace_schema::{FileOutput, Sink};
+use super::selection::SelectionArgs;
+use super::transfer_progress::TransferProgress;
+use super::usage;
+use crate::convert::{
+    Format, OutputOptions, Selected, Target, create_output, open_input, transfer,
+};
+use crate::engine::host;
+use crate::report::Kallsyms;
+use anyhow::{Context, Result};
+use clap::{ArgMatches, Args, FromArgMatches};
+use kstrace_schema::{ConversionReport, FileInput, FileOutput};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// A form that can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// perf's file, for `perf script`, `perf report` and all that read it
-    #[value(name = "perf.data")]
-    PerfData,
-}
-
-impl Format {
-    /// What the name of an output says.
-    fn of_name(path: &Path) -> Option<Format> {
-        let name = path.file_name()?.to_str()?;
-        (name.ends_with("perf.data") || name.ends_with(".data")).then_some(Format::PerfData)
-    }
-}
 
 /// Write a trace in another form.
 #[derive(Args, Debug)]
 pub(super) struct ConvertArgs {
-    /// The trace to read
+    /// The trace: perf.data, trace.dat, or a directory with a CTF trace or a kstrace trace; - is
+    /// standard input
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// The file to write
+    /// What to write; - is standard output
     #[arg(value_name = "OUT", required_unless_present = "output")]
     out: Option<PathBuf>,
-    /// The file to write
+    /// What to write; - is standard output
     #[arg(short, long, value_name = "OUT", conflicts_with = "out")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    writing: WritingArgs,
+    #[command(flatten)]
+    selection: SelectionArgs,
+}
+
+/// How an output is written.
+#[derive(Args, Clone, Debug)]
+pub(super) struct WritingArgs {
     /// The form; else what the name of OUT says
     #[arg(long, value_enum, value_name = "FORMAT")]
-    to: Option<Format>,
+    pub(super) to: Option<Format>,
+    /// Fail, with status 1, when the form cannot hold something
+    #[arg(long)]
+    strict: bool,
+    /// Addresses as they are
+    #[arg(long)]
+    no_symbols: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl WritingArgs {
+    /// The form that is asked for, or that the name says.
+    pub(super) fn format(&self, output: &Path) -> Result<Format> {
+        self.to.or_else(|| Format::of_name(output)).ok_or_else(|| {
+            usage(format!(
+                "'{}' does not say which form is wanted: give --to FORMAT",
+                output.display()
+            ))
+        })
+    }
+
+    /// Opens an output for what `input` holds.
+    pub(super) fn create(
+        &self,
+        format: Format,
+        output: &Path,
+        input: &dyn FileInput,
+    ) -> Result<Box<dyn FileOutput>> {
+        let clock = &input.session().clock;
+        let same_boot = !clock.boot_id.is_empty() && clock.boot_id == host::boot_id();
+        let options = OutputOptions {
+            kernel: if same_boot && !self.no_symbols {
+                Kallsyms::of_running_kernel()
+            } else {
+                Kallsyms::default()
+            },
+            symbols: !self.no_symbols,
+            build_ids: true,
+        };
+        let target = Target::of(output);
+        create_output(format, &target, options)
+            .with_context(|| format!("cannot write {}", target.shown()))
+    }
+
+    /// Carries the input over, tells what went wrong and what the output does not hold.
+    pub(super) fn carry(
+        &self,
+        input: &mut dyn FileInput,
+        name: &str,
+        output: &mut dyn FileOutput,
+        format: Format,
+    ) -> Result<ExitCode> {
+        let mut progress = TransferProgress::new(!self.quiet);
+        let outcome = transfer(input, output, &mut |read, all| progress.show(read, all));
+        progress.clear();
+        let outcome = outcome.with_context(|| format!("converting {name}"))?;
+        for damage in &outcome.damage {
+            eprintln!("kstrace: {name}: {damage:?}");
+        }
+        let held = self.tell(&output.report(), format);
+        Ok(if outcome.damage.is_empty() && held {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    /// Tells what the form cannot hold. Says whether that is all right.
+    pub(super) fn tell(&self, report: &ConversionReport, format: Format) -> bool {
+        if !self.quiet || self.strict {
+            let form = format.word();
+            for (name, count) in &report.not_held {
+                eprintln!("kstrace: {form} has no place for {count} records of {name}");
+            }
+            for fact in &report.facts_not_held {
+                eprintln!("kstrace: {form} has no place for {fact}");
+            }
+            if report.out_of_order > 0 {
+                let n = report.out_of_order;
+                eprintln!("kstrace: {n} records came too late to be put in order");
+            }
+        }
+        !self.strict || report.is_lossless()
+    }
 }
 
 /// Runs it.
@@ -49,36 +133,18 @@ pub(super) struct ConvertArgs {
 /// damaged half-way is delivered up to there, and the status is 1.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = ConvertArgs::from_arg_matches(matches)?;
-    let Some(output) = args.out.as_ref().or(args.output.as_ref()) else {
-        bail!("no output named");
+    let Some(path) = args.out.as_ref().or(args.output.as_ref()) else {
+        return Err(usage("no output named"));
     };
-    let Some(format) = args.to.or_else(|| Format::of_name(output)) else {
-        bail!(
-            "'{}' does not say which form is wanted: give --to FORMAT",
-            output.display()
-        );
-    };
-    let mut reader = TraceReader::open(&args.input)
-        .with_context(|| format!("cannot read {}", args.input.display()))?;
-    match format {
-        Format::PerfData => {
-            let mut sink = PerfDataSink::create(output, PerfDataOptions::default())
-                .with_context(|| format!("cannot write {}", output.display()))?;
-            sink.session(reader.session())?;
-            let outcome = read_into(&mut reader, &mut sink)
-                .with_context(|| format!("writing {}", output.display()))?;
-            for damage in &outcome.damage {
-                eprintln!("kstrace: {}: {damage:?}", args.input.display());
-            }
-            let report = sink.report();
-            for (name, count) in &report.not_held {
-                eprintln!("kstrace: {count} of {name} have no place in a perf.data");
-            }
-            Ok(if outcome.damage.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
-        }
+    let writing = &args.writing;
+    let format = writing.format(path)?;
+    let name = args.input.display().to_string();
+    let mut input = open_input(&args.input)?;
+    let mut output = writing.create(format, path, input.as_ref())?;
+    let selection = args.selection.selection();
+    if selection.is_everything() {
+        return writing.carry(input.as_mut(), &name, output.as_mut(), format);
     }
+    let mut selected = Selected::new(output.as_mut(), selection);
+    writing.carry(input.as_mut(), &name, &mut selected, format)
 }

@@ -1,16 +1,18 @@
 //! `kstrace info`: what a trace is made of.
 
 use super::size::{bytes_text, grouped};
+use crate::convert::{Format, open_input, recognise, transfer};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_ctf::{Accounts, TraceReader, TraceState};
 use kstrace_schema::{
-    Certainty, ClockKind, ClockPair, EventRecord, EventRecordClass, HopAccount, Loss, Sink,
+    Certainty, ClockKind, ClockPair, EventRecord, EventRecordClass, HopAccount, Loss, SessionInfo,
+    Sink,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,22 +38,43 @@ pub(super) struct InfoArgs {
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = InfoArgs::from_arg_matches(matches)?;
     let shown = args.input.display();
-    let mut reader =
-        TraceReader::open(&args.input).with_context(|| format!("cannot read {shown}"))?;
-    // The accounts of a finished trace say it all but the classes' records.
-    let count_all = args.verbose || args.json || reader.accounts().is_none();
+    let format = if args.input.as_os_str() == "-" {
+        None
+    } else {
+        Some(recognise(&args.input).with_context(|| format!("cannot read {shown}"))?)
+    };
     let mut counts = Counts::default();
     let mut damage = Vec::new();
-    if count_all {
-        let outcome = crate::report::read_into(&mut reader, &mut counts)
-            .with_context(|| format!("cannot read {shown}"))?;
-        damage = outcome.damage;
-    }
-    let facts = Facts::of(&reader, counts, count_all);
-    let text = if args.json {
-        facts.json(&reader)?
+    let (trace, facts) = if format == Some(Format::Native) {
+        let mut reader =
+            TraceReader::open(&args.input).with_context(|| format!("cannot read {shown}"))?;
+        // The accounts of a finished trace say it all but the classes' records.
+        let count_all = args.verbose || args.json || reader.accounts().is_none();
+        if count_all {
+            damage = transfer(&mut reader, &mut counts, &mut |_, _| {})?.damage;
+        }
+        (
+            Trace::native(&reader),
+            Facts::of(&reader, counts, count_all),
+        )
     } else {
-        facts.text(&reader, args.verbose)
+        let mut input = open_input(&args.input)?;
+        damage = transfer(input.as_mut(), &mut counts, &mut |_, _| {})?.damage;
+        let trace = Trace {
+            place: shown.to_string(),
+            format,
+            session: input.session().clone(),
+            state: None,
+            classes: std::mem::take(&mut counts.classes),
+        };
+        let bytes = file_bytes(&args.input);
+        let accounts = input.stated_accounts();
+        (trace, Facts::counted(counts, accounts, bytes))
+    };
+    let text = if args.json {
+        facts.json(&trace)?
+    } else {
+        facts.text(&trace, args.verbose)
     };
     super::output::print(&text)?;
     let damaged = !damage.is_empty();
@@ -65,9 +88,49 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     })
 }
 
+/// The bytes of a file, or of the files in a directory.
+fn file_bytes(path: &Path) -> u64 {
+    let Ok(meta) = path.metadata() else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let entries = path.read_dir().into_iter().flatten().flatten();
+    entries
+        .map(|e| match e.file_type() {
+            // A link may lead anywhere, also back.
+            Ok(kind) if kind.is_symlink() => 0,
+            _ => file_bytes(&e.path()),
+        })
+        .sum()
+}
+
+/// What a trace says of itself, whatever its form.
+struct Trace {
+    place: String,
+    /// `None` for what came through a pipe.
+    format: Option<Format>,
+    session: SessionInfo,
+    /// Of a native trace.
+    state: Option<TraceState>,
+    classes: Vec<Arc<EventRecordClass>>,
+}
+
+impl Trace {
+    fn native(reader: &TraceReader) -> Self {
+        Trace {
+            place: reader.dir().display().to_string(),
+            format: Some(Format::Native),
+            session: reader.session().clone(),
+            state: Some(reader.state()),
+            classes: reader.classes().to_vec(),
+        }
+    }
+}
+
 /// Counts what is in the trace.
 #[derive(Default)]
 struct Counts {
+    classes: Vec<Arc<EventRecordClass>>,
     by_class: BTreeMap<u16, u64>,
     losses: Vec<Loss>,
     clock_pairs: Vec<ClockPair>,
@@ -75,7 +138,8 @@ struct Counts {
 }
 
 impl Sink for Counts {
-    fn class(&mut self, _: &Arc<EventRecordClass>) -> kstrace_schema::Result<()> {
+    fn class(&mut self, class: &Arc<EventRecordClass>) -> kstrace_schema::Result<()> {
+        self.classes.push(Arc::clone(class));
         Ok(())
     }
 
@@ -124,7 +188,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(reader: &TraceReader, mut counts: Counts, counted: bool) -> Self {
+    fn of(reader: &TraceReader, counts: Counts, counted: bool) -> Self {
         let on_disk = reader
             .files()
             .filter_map(|f| f.metadata().ok())
@@ -148,32 +212,37 @@ impl Facts {
                 losses: losses.clone(),
                 clock_pairs: clock_pairs.clone(),
             },
-            None => Facts {
-                counted,
-                records: counts.by_class.values().sum(),
-                bytes: on_disk,
-                packets: None,
-                accounts: Vec::new(),
-                losses: std::mem::take(&mut counts.losses),
-                clock_pairs: std::mem::take(&mut counts.clock_pairs),
-                counts,
-            },
+            None => Facts::counted(counts, Vec::new(), on_disk),
         }
     }
 
-    fn text(&self, reader: &TraceReader, verbose: bool) -> String {
+    /// What reading it through has shown.
+    fn counted(mut counts: Counts, accounts: Vec<HopAccount>, bytes: u64) -> Self {
+        Facts {
+            counted: true,
+            records: counts.by_class.values().sum(),
+            bytes,
+            packets: None,
+            accounts,
+            losses: std::mem::take(&mut counts.losses),
+            clock_pairs: std::mem::take(&mut counts.clock_pairs),
+            counts,
+        }
+    }
+
+    fn text(&self, trace: &Trace, verbose: bool) -> String {
         let mut out = String::new();
-        session_text(&mut out, reader, self);
-        host_text(&mut out, reader);
-        sources_text(&mut out, reader);
-        clocks_text(&mut out, reader, &self.clock_pairs);
-        self.classes_text(&mut out, reader, verbose);
-        self.losses_text(&mut out, reader, verbose);
+        session_text(&mut out, trace, self);
+        host_text(&mut out, trace);
+        sources_text(&mut out, trace);
+        clocks_text(&mut out, trace, &self.clock_pairs);
+        self.classes_text(&mut out, trace, verbose);
+        self.losses_text(&mut out, trace, verbose);
         out
     }
 
-    fn classes_text(&self, out: &mut String, reader: &TraceReader, verbose: bool) {
-        let classes = reader.classes();
+    fn classes_text(&self, out: &mut String, trace: &Trace, verbose: bool) {
+        let classes = &trace.classes;
         if !verbose {
             line(
                 out,
@@ -196,7 +265,7 @@ impl Facts {
         }
     }
 
-    fn losses_text(&self, out: &mut String, reader: &TraceReader, verbose: bool) {
+    fn losses_text(&self, out: &mut String, trace: &Trace, verbose: bool) {
         let lost: u64 = self.losses.iter().map(|l| l.count).sum();
         let at_least = self
             .losses
@@ -209,7 +278,7 @@ impl Facts {
         };
         line(out, "lost", &summary);
         let kind = |id| {
-            let sources = &reader.session().sources;
+            let sources = &trace.session.sources;
             sources
                 .iter()
                 .find(|s| s.id == id)
@@ -228,11 +297,12 @@ impl Facts {
             );
         }
         if self.accounts.is_empty() {
-            line(
-                out,
-                "account",
-                "none: the recording was not ended in an orderly way",
-            );
+            let why = if trace.state.is_some() {
+                "none: the recording was not ended in an orderly way"
+            } else {
+                "none in this form"
+            };
+            line(out, "account", why);
             return;
         }
         line(out, "account", "seen = written + dropped, hop by hop");
@@ -297,9 +367,9 @@ impl Facts {
         sums
     }
 
-    fn json(&self, reader: &TraceReader) -> Result<String> {
-        let classes: Vec<Value> = reader
-            .classes()
+    fn json(&self, trace: &Trace) -> Result<String> {
+        let classes: Vec<Value> = trace
+            .classes
             .iter()
             .map(|class| {
                 json!({
@@ -313,13 +383,14 @@ impl Facts {
                 })
             })
             .collect();
-        let drifts: Vec<Value> = drifts(reader.session().clock.kind, &self.clock_pairs)
+        let drifts: Vec<Value> = drifts(trace.session.clock.kind, &self.clock_pairs)
             .into_iter()
             .map(|d| json!({ "clock": d.kind, "ppm": d.ppm, "offset_ns": d.offset_ns }))
             .collect();
         let value = json!({
-            "session": reader.session(),
-            "state": reader.state(),
+            "session": trace.session,
+            "format": trace.format.map(Format::word),
+            "state": trace.state,
             "records": self.records,
             "packets": self.packets,
             "bytes": self.bytes,
@@ -346,15 +417,17 @@ fn more(out: &mut String, key: &str, value: &str) {
     }
 }
 
-fn session_text(out: &mut String, reader: &TraceReader, facts: &Facts) {
-    let session = reader.session();
-    line(out, "trace", &reader.dir().display().to_string());
+fn session_text(out: &mut String, trace: &Trace, facts: &Facts) {
+    let session = &trace.session;
+    line(out, "trace", &trace.place);
+    more(out, "form", trace.format.map_or("", Format::word));
     more(
         out,
         "state",
-        match reader.state() {
-            TraceState::Complete => "complete",
-            TraceState::Recording => "not ended: being recorded, or its recorder was killed",
+        match trace.state {
+            Some(TraceState::Complete) => "complete",
+            Some(TraceState::Recording) => "not ended: being recorded, or its recorder was killed",
+            None => "",
         },
     );
     let mut size = format!(
@@ -386,8 +459,8 @@ fn session_text(out: &mut String, reader: &TraceReader, facts: &Facts) {
     more(out, "pids", &pids.join(" "));
 }
 
-fn host_text(out: &mut String, reader: &TraceReader) {
-    let host = &reader.session().host;
+fn host_text(out: &mut String, trace: &Trace) {
+    let host = &trace.session.host;
     line(out, "host", &host.hostname);
     more(
         out,
@@ -408,12 +481,12 @@ fn host_text(out: &mut String, reader: &TraceReader) {
     }
 }
 
-fn sources_text(out: &mut String, reader: &TraceReader) {
-    let sources = &reader.session().sources;
+fn sources_text(out: &mut String, trace: &Trace) {
+    let sources = &trace.session.sources;
     line(out, "sources", &sources.len().to_string());
     for source in sources {
-        let classes = reader
-            .classes()
+        let classes = trace
+            .classes
             .iter()
             .filter(|c| c.source == source.id)
             .count();
@@ -455,8 +528,8 @@ fn drifts(session: ClockKind, pairs: &[ClockPair]) -> Vec<Drift> {
     .collect()
 }
 
-fn clocks_text(out: &mut String, reader: &TraceReader, pairs: &[ClockPair]) {
-    let clock = &reader.session().clock;
+fn clocks_text(out: &mut String, trace: &Trace, pairs: &[ClockPair]) {
+    let clock = &trace.session.clock;
     line(out, "clock", clock.kind.word());
     if let Some(kind) = clock.recorded_with.filter(|k| *k != clock.kind) {
         more(

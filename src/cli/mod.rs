@@ -5,14 +5,19 @@ mod doctor;
 mod events;
 mod info;
 mod list;
+mod merge;
 mod output;
 mod progress;
 mod record;
 mod recording;
 mod report;
+mod schema;
+mod selection;
 mod sessions;
 mod size;
+mod split;
 mod summary;
+mod transfer_progress;
 
 use clap::{ArgMatches, Args, Command};
 use std::process::ExitCode;
@@ -42,9 +47,30 @@ const VERBS: &[Verb] = &[
         command: || {
             convert::ConvertArgs::augment_args(Command::new("convert"))
                 .visible_alias("export")
-                .about("Write a trace in another form")
+                .about("Write a trace of any form in another one")
         },
         run: convert::run,
+    },
+    Verb {
+        command: || {
+            merge::MergeArgs::augment_args(Command::new("merge"))
+                .about("Put several traces on one timeline")
+        },
+        run: merge::run,
+    },
+    Verb {
+        command: || {
+            split::SplitArgs::augment_args(Command::new("split"))
+                .about("Deal a trace out to several, by CPU, thread, event, source or time")
+        },
+        run: split::run,
+    },
+    Verb {
+        command: || {
+            schema::SchemaArgs::augment_args(Command::new("schema"))
+                .about("Compare what events look like in two traces")
+        },
+        run: schema::run,
     },
     Verb {
         command: || {

@@ -1,21 +1,22 @@
 //! `kstrace report`: a trace as text or JSON Lines.
 
+use crate::convert::{open_input, transfer};
 use crate::engine::host;
 use crate::report::{
-    Column, CpuList, Filter, Kallsyms, OutputFormat, Report, ReportOptions, TimeBound, read_into,
+    Column, CpuList, Filter, Kallsyms, OutputFormat, Report, ReportOptions, TimeBound,
 };
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
-use kstrace_ctf::{TraceReader, TraceState};
-use kstrace_schema::{ErrorKind, Sink};
+use kstrace_ctf::{TraceReader, TraceState, is_kstrace_trace};
+use kstrace_schema::ErrorKind;
 use std::io::{IsTerminal, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Show a trace.
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
-    /// The trace
+    /// The trace: a kstrace or CTF directory, perf.data, trace.dat; - is standard input
     #[arg(value_name = "IN", default_value = "trace.kst")]
     input: PathBuf,
     /// What to show of each record, in this order: time, cpu, comm, tid, pid, event, source, text,
@@ -87,22 +88,18 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = ReportArgs::from_arg_matches(matches)?;
     let options = args.options()?;
     let shown = args.input.display();
-    let mut reader =
-        TraceReader::open(&args.input).with_context(|| format!("cannot read {shown}"))?;
+    let mut input = open_input(&args.input).with_context(|| format!("cannot read {shown}"))?;
 
-    let same_boot = reader.session().clock.boot_id == host::boot_id();
+    let same_boot = input.session().clock.boot_id == host::boot_id();
     let kernel = if same_boot {
         Kallsyms::of_running_kernel()
     } else {
         Kallsyms::default()
     };
-    if !same_boot && options.symbols && has_stacks(&reader) {
-        eprintln!("kstrace: {shown} is of another boot: kernel addresses stay unresolved");
-    }
+    let wants_symbols = options.symbols;
     // Standard output of Rust writes line by line; the report has a buffer of its own.
     let mut report = Report::new(Unbuffered::new()?, options, kernel);
-    report.session(reader.session())?;
-    let outcome = match read_into(&mut reader, &mut report) {
+    let outcome = match transfer(input.as_mut(), &mut report, &mut |_, _| {}) {
         Err(e) if e.kind() == ErrorKind::ReceiverGone => return Ok(ExitCode::SUCCESS),
         outcome => outcome.with_context(|| format!("cannot report {shown}"))?,
     };
@@ -110,11 +107,14 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     for damage in outcome.damage {
         eprintln!("kstrace: {:#}", anyhow::Error::new(damage));
     }
+    if !same_boot && wants_symbols && report.has_stacks() && !report.has_kernel_symbols() {
+        eprintln!("kstrace: {shown} is of another boot: kernel addresses stay unresolved");
+    }
     if report.lost() > 0 {
         let (n, s) = (report.lost(), if report.lost() == 1 { "" } else { "s" });
         eprintln!("kstrace: {n} event{s} lost, see kstrace info {shown}");
     }
-    if reader.state() == TraceState::Recording && stdout().is_terminal() {
+    if stdout().is_terminal() && is_being_recorded(&args.input) {
         eprintln!("kstrace: {shown} is being recorded, or its recorder was killed");
     }
     Ok(if damaged {
@@ -124,13 +124,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     })
 }
 
-fn has_stacks(reader: &TraceReader) -> bool {
-    reader.classes().iter().any(|c| {
-        c.payload
-            .member_with_role(kstrace_schema::Role::Callchain)
-            .is_some()
-            || c.name == "ftrace:kernel_stack"
-    })
+fn is_being_recorded(path: &Path) -> bool {
+    is_kstrace_trace(path)
+        && TraceReader::open(path).is_ok_and(|reader| reader.state() == TraceState::Recording)
 }
 
 /// Standard output as a file.

@@ -270,9 +270,14 @@ fn wanted(class: &EventRecordClass, kind: Kind, filter: &Filter) -> bool {
     if filter.events.is_empty() {
         return kind != Kind::Bookkeeping || filter.bookkeeping;
     }
+    name_matches(class, &filter.events)
+}
+
+/// Whether a class's native, qualified, bare or canonical name matches one of the patterns.
+pub(crate) fn name_matches(class: &EventRecordClass, patterns: &[String]) -> bool {
     let canonical = canonical::event(&class.namespace, &class.name);
     let bare = class.name.split_once(':').map(|(_, event)| event);
-    filter.events.iter().any(|pattern| {
+    patterns.iter().any(|pattern| {
         glob::matches(pattern, &class.name)
             || glob::matches(pattern, &class.qualified_name())
             || bare.is_some_and(|bare| glob::matches(pattern, bare))

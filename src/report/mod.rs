@@ -17,7 +17,6 @@ mod loss;
 mod number;
 mod options;
 mod perf_map;
-mod read;
 mod sink;
 mod stack;
 mod symbols;
@@ -28,7 +27,7 @@ mod text;
 #[cfg(feature = "symbolize")]
 mod user_symbols;
 
+pub(crate) use class_plan::name_matches;
 pub use kallsyms::Kallsyms;
 pub use options::{Column, CpuList, Filter, OutputFormat, ReportOptions, TimeBound};
-pub use read::{Outcome, read_into};
 pub use sink::Report;

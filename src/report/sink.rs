@@ -90,6 +90,16 @@ impl<W: Write> Report<W> {
         self.lost
     }
 
+    /// Whether some of the trace's events may have stacks.
+    pub fn has_stacks(&self) -> bool {
+        self.plans.iter().flatten().any(|p| p.callchain.is_some())
+    }
+
+    /// Whether there are kernel symbols to resolve addresses by.
+    pub fn has_kernel_symbols(&self) -> bool {
+        !self.symbols.kernel.is_empty()
+    }
+
     /// Hands over what has been written so far: for live output.
     ///
     /// # Errors

@@ -1,0 +1,169 @@
+//! Making an output of any form.
+
+use super::format::Format;
+use super::native::NativeSink;
+use super::out_file::{Pending, Target, buffered};
+use crate::report::{Kallsyms, OutputFormat, Report, ReportOptions};
+use kstrace_ctf::MetadataFormat;
+use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
+use kstrace_perfetto::{PerfettoOptions, PerfettoSink};
+use kstrace_schema::{
+    ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass, FileOutput,
+    HopAccount, Loss, Result, SessionInfo, Sink,
+};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What can be chosen about an output.
+#[derive(Debug, Default)]
+pub struct OutputOptions {
+    /// For the forms that show symbols: those of the kernel that was traced.
+    pub kernel: Kallsyms,
+    /// Whether addresses are resolved to symbols, where the form shows any.
+    pub symbols: bool,
+    /// Whether build ids are looked up in this machine's files (perf.data).
+    pub build_ids: bool,
+}
+
+/// An output of that form.
+///
+/// # Errors
+/// When nothing can be made there, or the form cannot be written to a pipe.
+pub fn create_output(
+    format: Format,
+    target: &Target,
+    options: OutputOptions,
+) -> Result<Box<dyn FileOutput>> {
+    Ok(match format {
+        Format::Native => Box::new(NativeSink::new(
+            directory(format, target)?,
+            MetadataFormat::Ctf1_8,
+        )),
+        Format::PerfData => {
+            let perf = PerfDataOptions {
+                build_ids: options.build_ids,
+                ..PerfDataOptions::default()
+            };
+            match target {
+                Target::Path(path) => Box::new(PerfDataSink::create(path, perf)?),
+                Target::StandardOutput => return Err(no_pipe(format)),
+            }
+        }
+        Format::Perfetto => in_file(target, |file| {
+            let sink = PerfettoSink::to_writer(
+                "the Perfetto trace",
+                buffered(file),
+                PerfettoOptions::default(),
+            );
+            Ok(Box::new(sink))
+        })?,
+        Format::Text | Format::JsonLines => in_file(target, |file| {
+            let report = ReportOptions {
+                format: if format == Format::Text {
+                    OutputFormat::Text
+                } else {
+                    OutputFormat::JsonLines
+                },
+                symbols: options.symbols,
+                ..ReportOptions::default()
+            };
+            Ok(Box::new(Report::new(file, report, options.kernel)))
+        })?,
+        other => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{} cannot be written yet", other.word()),
+            ));
+        }
+    })
+}
+
+fn directory(format: Format, target: &Target) -> Result<&Path> {
+    match target {
+        Target::Path(path) => Ok(path),
+        Target::StandardOutput => Err(no_pipe(format)),
+    }
+}
+
+fn no_pipe(format: Format) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!(
+            "{} cannot be written to a pipe: name a {}",
+            format.word(),
+            if format.is_directory() {
+                "directory"
+            } else {
+                "file"
+            }
+        ),
+    )
+}
+
+/// An output in one file, which gets its name when the output is complete.
+fn in_file(
+    target: &Target,
+    make: impl FnOnce(File) -> Result<Box<dyn FileOutput>>,
+) -> Result<Box<dyn FileOutput>> {
+    let (pending, file) = Pending::open(target)?;
+    Ok(Box::new(InFile {
+        inner: make(file)?,
+        pending,
+    }))
+}
+
+/// Completes the file behind its contents.
+struct InFile {
+    inner: Box<dyn FileOutput>,
+    pending: Pending,
+}
+
+impl FileOutput for InFile {
+    fn report(&self) -> ConversionReport {
+        self.inner.report()
+    }
+}
+
+impl Sink for InFile {
+    fn session(&mut self, session: &SessionInfo) -> Result<()> {
+        self.inner.session(session)
+    }
+
+    fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {
+        self.inner.class(class)
+    }
+
+    #[inline]
+    fn record(&mut self, record: &EventRecord<'_>) -> Result<()> {
+        self.inner.record(record)
+    }
+
+    fn loss(&mut self, loss: &Loss) -> Result<()> {
+        self.inner.loss(loss)
+    }
+
+    fn clock_pair(&mut self, pair: &ClockPair) -> Result<()> {
+        self.inner.clock_pair(pair)
+    }
+
+    fn account(&mut self, account: &HopAccount) -> Result<()> {
+        self.inner.account(account)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.inner.finish()?;
+        self.pending.complete()
+    }
+}
+
+impl<W: Write> FileOutput for Report<W> {
+    fn report(&self) -> ConversionReport {
+        ConversionReport {
+            kept: self.shown(),
+            lost: self.lost(),
+            ..ConversionReport::default()
+        }
+    }
+}
