@@ -1,0 +1,4 @@
+//! What the sink writes, read by Perfetto's own protos.
+
+mod judge;
+mod live;
