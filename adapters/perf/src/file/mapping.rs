@@ -1,6 +1,7 @@
 //! What becomes of the records of each class.
 
 use super::evsel::{EvselIndex, EvselTable};
+use super::kept::KeptPlan;
 use super::raw;
 use super::tracing_data::{TracingData, event_id_of, minimal_format};
 use crate::attr::Attr;
@@ -20,6 +21,8 @@ pub(super) enum Plan {
     Sample(SamplePlan),
     /// The other record that perf recorded is kept.
     Sideband(SidebandPlan),
+    /// A record of a perf.data that goes back into one.
+    Kept(KeptPlan),
     /// `kstrace:process`: a name.
     Process,
     /// What the caller tells in another way too.

@@ -12,6 +12,7 @@
 mod build_id;
 mod evsel;
 mod features;
+mod kept;
 mod mapping;
 mod output;
 pub mod raw;

@@ -234,10 +234,14 @@ pub mod feature {
     pub const EVENT_DESC: u32 = 12;
     /// Types of the PMUs.
     pub const PMU_MAPPINGS: u32 = 16;
+    /// Where the records with AUX data are.
+    pub const AUXTRACE: u32 = 18;
     /// Times of the first and the last sample.
     pub const SAMPLE_TIME: u32 = 21;
     /// Resolution of the clock.
     pub const CLOCKID: u32 = 23;
+    /// The file is one of several in a directory.
+    pub const DIR_FORMAT: u32 = 24;
     /// The clock and the wall clock at one moment.
     pub const CLOCK_DATA: u32 = 29;
 }

@@ -2,6 +2,7 @@
 
 use super::build_id::MappedFiles;
 use super::evsel::{EvselIndex, EvselTable};
+use super::kept::{Kept, TimePlace};
 use super::mapping::{CommField, SamplePlan, SidebandPlan, TaskHook, TracepointPlan};
 use super::output::Output;
 use super::raw::{PerfEventHeader, TracepointSample};
@@ -385,6 +386,78 @@ impl Stream {
             }
             _ => (0, 0),
         }
+    }
+
+    /// A record of a perf.data, as it is.
+    #[inline]
+    pub(super) fn keep(
+        &mut self,
+        kept: &Kept,
+        place: TimePlace,
+        of_user: bool,
+        is_sample: bool,
+        payload: &[u8],
+    ) -> Result<(), Refused> {
+        match kept.order.header(payload, 0) {
+            Some(head) if usize::from(head.size) == payload.len() => {}
+            _ => {
+                self.unparsable += 1;
+                return Err(Refused::NotHeld);
+            }
+        }
+        match kept.time_of(place, payload) {
+            Some(time_ns) => {
+                // The order that it comes in is the one that perf's reader shall show it in.
+                if self.timeline.is_late(time_ns) {
+                    self.hand_out_all(kept)?;
+                }
+                if self.timeline.round_is_full() {
+                    self.end_kept_round(kept)?;
+                }
+                self.timeline.advance(time_ns);
+                if is_sample {
+                    self.timeline.sampled(time_ns);
+                }
+            }
+            None if !of_user && self.timeline.keeps_back() => self.hand_out_all(kept)?,
+            None => {}
+        }
+        self.output.reserve()?;
+        self.output.push(payload);
+        Ok(())
+    }
+
+    /// Ends the round of records that perf sorts together, in a file that is written again.
+    pub(super) fn end_kept_round(&mut self, kept: &Kept) -> Result<()> {
+        self.output.reserve()?;
+        kept.push_finished_round(&mut self.output);
+        self.timeline.end_round();
+        self.added += 1;
+        Ok(())
+    }
+
+    /// Makes perf's reader hand out all it has before it reads on.
+    fn hand_out_all(&mut self, kept: &Kept) -> Result<()> {
+        while self.timeline.keeps_back() {
+            self.end_kept_round(kept)?;
+        }
+        Ok(())
+    }
+
+    /// Loss that no record of the old file tells.
+    pub(super) fn lost_of_kept(&mut self, kept: &Kept, loss: &Loss) -> Result<()> {
+        self.lost = self.lost.saturating_add(loss.count);
+        let time_ns = self.timeline.place(loss.end.as_ns());
+        let record = kept.lost_record(loss.count, time_ns, loss.cpu.0);
+        self.output.reserve()?;
+        self.output.push(&record);
+        self.added += 1;
+        Ok(())
+    }
+
+    /// Loss that a record of the old file tells, which is written too.
+    pub(super) fn lost_and_told(&mut self, count: u64) {
+        self.lost = self.lost.saturating_add(count);
     }
 
     /// A task that ran before the first record.

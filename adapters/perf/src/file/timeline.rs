@@ -48,6 +48,17 @@ impl Timeline {
         self.in_round += 1;
     }
 
+    /// Whether a record of that time would come before one that is written already.
+    #[inline]
+    pub(super) fn is_late(&self, time_ns: u64) -> bool {
+        time_ns < self.youngest_ns
+    }
+
+    /// Whether a reader still keeps records back, to be sorted.
+    pub(super) fn keeps_back(&self) -> bool {
+        self.handed_out_ns < self.youngest_ns
+    }
+
     /// A round ends here.
     pub(super) fn end_round(&mut self) {
         self.in_round = 0;

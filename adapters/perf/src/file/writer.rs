@@ -1,6 +1,7 @@
 //! The sink that writes a perf.data: what comes before and after the records.
 
 use super::features::{self, Features};
+use super::kept::{Kept, KeptPlan};
 use super::mapping::{Mapper, Plan};
 use super::output::Output;
 use super::raw::{self, PerfFileHeader, PerfFileSection, feature};
@@ -9,7 +10,8 @@ use super::stream::{Refused, Stream};
 use crate::uapi::flag;
 use kstrace_schema::{
     ClassId, ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass,
-    FileOutput, Loss, Result, ResultExt, SessionInfo, Sink, SourceInfo, namespace,
+    FileOutput, Loss, LossReason, Result, ResultExt, SessionInfo, Sink, SourceInfo, builtin,
+    namespace,
 };
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -49,6 +51,8 @@ pub struct PerfDataSink {
     /// By class id.
     classes: Vec<ClassAccount>,
     mapper: Mapper,
+    /// The perf.data that is written again, and where its attrs are in the new one.
+    kept: Option<(Kept, PerfFileSection)>,
     first_pair: Option<ClockPair>,
     kernel_told: bool,
     state: State,
@@ -99,6 +103,7 @@ impl PerfDataSink {
             session: None,
             classes: Vec::new(),
             mapper: Mapper::default(),
+            kept: None,
             first_pair: None,
             kernel_told: false,
             state: State::Writing,
@@ -126,7 +131,36 @@ impl PerfDataSink {
         result
     }
 
+    /// The start of a file whose description is known: it goes before the records.
+    fn begin_kept(&mut self, kept: Kept) -> Result<()> {
+        let header_bytes = size_of::<PerfFileHeader>() as u64;
+        let (attrs, section) = kept.encode_attrs(header_bytes);
+        self.stream.output.write(&attrs)?;
+        self.kept = Some((kept, section));
+        Ok(())
+    }
+
+    fn complete_kept(&mut self) -> Result<()> {
+        let Some((kept, attrs)) = &self.kept else {
+            return Ok(());
+        };
+        self.stream.end_kept_round(kept)?;
+        let output = &mut self.stream.output;
+        let data_end = output.position();
+        let (sections, bits) = kept.encode_features(data_end);
+        output.write(&sections)?;
+        let data_at = attrs.offset + attrs.size;
+        let data = PerfFileSection {
+            offset: data_at,
+            size: data_end - data_at,
+        };
+        output.complete(&kept.encode_header(*attrs, data, bits))
+    }
+
     fn complete(&mut self) -> Result<()> {
+        if self.kept.is_some() {
+            return self.complete_kept();
+        }
         self.stream.end_round()?;
         if self.stream.evsels.all().is_empty() {
             // perf's reader wants at least one event.
@@ -277,6 +311,12 @@ fn is_this_boot(boot_id: &str) -> bool {
 impl FileOutput for PerfDataSink {
     fn report(&self) -> ConversionReport {
         let mut report = self.stream.report();
+        if let Some((kept, _)) = &self.kept
+            && kept.has_incomplete_aux()
+        {
+            let fact = "data of a PERF_RECORD_AUXTRACE of which a part is missing";
+            report.facts_not_held.push(fact.to_owned());
+        }
         for class in &self.classes {
             report.kept += class.kept;
             if class.not_held > 0 {
@@ -290,6 +330,11 @@ impl FileOutput for PerfDataSink {
 impl Sink for PerfDataSink {
     fn session(&mut self, session: &SessionInfo) -> Result<()> {
         self.check_writing()?;
+        if let Some(kept) = Kept::of(session) {
+            self.session = Some(session.clone());
+            let result = self.begin_kept(kept);
+            return self.failed(result);
+        }
         for source in session
             .sources
             .iter()
@@ -318,9 +363,22 @@ impl Sink for PerfDataSink {
         let account = &mut self.classes[index];
         if matches!(account.plan, Plan::Unannounced) {
             account.name = class.qualified_name();
-            account.plan =
-                self.mapper
-                    .plan(class, &mut self.stream.evsels, &mut self.stream.formats);
+            account.plan = match &self.kept {
+                Some((kept, _)) => match (kept.plan(class), class.name.as_str()) {
+                    (Some(plan), _) => Plan::Kept(plan),
+                    (None, builtin::LOST | builtin::CLOCK_PAIR)
+                        if class.namespace == namespace::KSTRACE =>
+                    {
+                        Plan::Repetition
+                    }
+                    _ => Plan::NotHeld,
+                },
+                None => {
+                    let stream = &mut self.stream;
+                    self.mapper
+                        .plan(class, &mut stream.evsels, &mut stream.formats)
+                }
+            };
         }
         Ok(())
     }
@@ -337,6 +395,10 @@ impl Sink for PerfDataSink {
             Plan::Tracepoint(plan) => stream.tracepoint(plan, record),
             Plan::Sample(plan) => stream.sample(plan, record),
             Plan::Sideband(plan) => stream.sideband(plan, record),
+            Plan::Kept(plan) => match &mut self.kept {
+                Some((kept, _)) => write_kept(stream, kept, *plan, record.payload),
+                None => Err(Refused::NotHeld),
+            },
             Plan::Process => stream.process(record),
             Plan::NotHeld => Err(Refused::NotHeld),
             Plan::Unannounced => return Err(unannounced(record.class)),
@@ -354,6 +416,15 @@ impl Sink for PerfDataSink {
 
     fn loss(&mut self, loss: &Loss) -> Result<()> {
         self.check_writing()?;
+        if let Some((kept, _)) = &self.kept {
+            // The file's own loss is told by its own records.
+            if loss.source == kept.source && loss.reason == LossReason::KernelRingFull {
+                self.stream.lost_and_told(loss.count);
+                return Ok(());
+            }
+            let result = self.stream.lost_of_kept(kept, loss);
+            return self.failed(result);
+        }
         let account = loss
             .class
             .and_then(|id| self.classes.get(usize::from(id.0)));
@@ -380,6 +451,34 @@ impl Sink for PerfDataSink {
         self.state = State::Finished;
         Ok(())
     }
+}
+
+/// Writes a record of a perf.data back into one.
+#[inline]
+fn write_kept(
+    stream: &mut Stream,
+    kept: &mut Kept,
+    plan: KeptPlan,
+    payload: &[u8],
+) -> Result<(), Refused> {
+    let waits = match plan {
+        KeptPlan::Record {
+            time,
+            of_user,
+            is_sample,
+        } => return stream.keep(kept, time, of_user, is_sample, payload),
+        KeptPlan::AuxHead => kept.aux_head(payload),
+        KeptPlan::AuxData => {
+            if !kept.aux_data(payload) {
+                return Err(Refused::NotHeld);
+            }
+            false
+        }
+    };
+    if !waits && let Some(whole) = kept.complete_aux(stream.output.position()) {
+        stream.output.write(&whole)?;
+    }
+    Ok(())
 }
 
 #[cold]

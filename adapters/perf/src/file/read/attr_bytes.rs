@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 const FLAGS_AT: usize = 40;
 
 /// Understands the attr; the bytes themselves are kept by the caller. `None` below 64 bytes.
-pub(super) fn decode(bytes: &[u8], order: Order) -> Option<Attr> {
+pub(in crate::file) fn decode(bytes: &[u8], order: Order) -> Option<Attr> {
     if bytes.len() < ATTR_MIN_BYTES {
         return None;
     }
@@ -48,7 +48,7 @@ pub(super) fn native_hex(bytes: &[u8], attr: &Attr, order: Order) -> String {
 }
 
 /// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub(in crate::file) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
@@ -58,9 +58,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-#[cfg(test)]
 /// Bytes from hexadecimal; `None` if it is none.
-pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(in crate::file) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) {

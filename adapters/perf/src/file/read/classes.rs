@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The attribute of a class of samples that says which of the file's events it is of.
-pub(crate) const EVENT_INDEX: &str = "perf.file.event";
+pub(in crate::file) const EVENT_INDEX: &str = "perf.file.event";
 /// The attribute of a class whose records are part of the record before.
-pub(crate) const PART: &str = "perf.file.part";
+pub(in crate::file) const PART: &str = "perf.file.part";
 /// Its value for the data that follow a `PERF_RECORD_AUXTRACE`.
-pub(crate) const AUX_DATA: &str = "auxtrace-data";
+pub(in crate::file) const AUX_DATA: &str = "auxtrace-data";
 /// `PERF_RECORD_AUXTRACE`.
-pub(crate) const AUXTRACE: u32 = 71;
+pub(in crate::file) const AUXTRACE: u32 = 71;
 
 /// Where classes are registered; shared by the streams of one file.
 #[derive(Clone, Debug)]

@@ -284,6 +284,8 @@ impl Lane {
     fn scan_kernel_records(&mut self, space: Space, from: u64) -> (u64, Stop) {
         let stamp_ns = self.stamp_ns();
         let hold = self.batch_is_open;
+        // perf has handed out what is complete before it meets a record that is older.
+        let hold_below_ns = if hold { self.complete_ns } else { 0 };
         let (order, router) = (self.order, &self.router);
         let (bytes, base) = match space {
             Space::Outer => self.outer.bytes(),
@@ -316,6 +318,7 @@ impl Lane {
                 break Stop::End;
             };
             match router.time_of(record, head) {
+                Some(time_ns) if time_ns < hold_below_ns => break Stop::Hold,
                 Some(time_ns) => {
                     // Runs with a first time of 0 have not begun.
                     if time_ns < run_last_ns || run_first_ns == 0 {

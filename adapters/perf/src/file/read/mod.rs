@@ -15,7 +15,7 @@
 //! - Loss is told in its place by [`Sink::loss`]; the record that tells it comes too.
 
 mod attr_bytes;
-pub(crate) mod classes;
+pub(super) mod classes;
 mod damage;
 mod events;
 mod feature;
@@ -24,13 +24,14 @@ mod in_band;
 mod inflate;
 mod lane;
 mod map;
-mod order;
+pub(super) mod order;
 mod outer;
 mod router;
-pub(crate) mod session;
+pub(super) mod session;
 mod statistics;
 mod tracing_text;
 
+pub(super) use attr_bytes::{decode as decode_attr, from_hex};
 pub use statistics::ReadStatistics;
 
 use classes::ClassMaker;

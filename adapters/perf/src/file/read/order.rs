@@ -4,12 +4,12 @@ use kstrace_schema::ByteOrder;
 
 /// Reads numbers at offsets; nothing where they would end behind the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(in crate::file) struct Order {
     swap: bool,
 }
 
 impl Order {
-    pub(super) fn new(byte_order: ByteOrder) -> Self {
+    pub(in crate::file) fn new(byte_order: ByteOrder) -> Self {
         Order {
             swap: byte_order != ByteOrder::NATIVE,
         }
@@ -24,20 +24,35 @@ impl Order {
     }
 
     #[inline(always)]
-    pub(super) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
+    pub(in crate::file) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
         let value = u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?);
         Some(if self.swap { value.swap_bytes() } else { value })
     }
 
     #[inline(always)]
-    pub(super) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
+    pub(in crate::file) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
         let value = u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?);
         Some(if self.swap { value.swap_bytes() } else { value })
     }
 
+    pub(in crate::file) fn put_u16(self, value: u16) -> [u8; 2] {
+        let value = if self.swap { value.swap_bytes() } else { value };
+        value.to_ne_bytes()
+    }
+
+    pub(in crate::file) fn put_u32(self, value: u32) -> [u8; 4] {
+        let value = if self.swap { value.swap_bytes() } else { value };
+        value.to_ne_bytes()
+    }
+
+    pub(in crate::file) fn put_u64(self, value: u64) -> [u8; 8] {
+        let value = if self.swap { value.swap_bytes() } else { value };
+        value.to_ne_bytes()
+    }
+
     /// The header of a record: type, misc, size.
     #[inline(always)]
-    pub(super) fn header(self, bytes: &[u8], at: usize) -> Option<RecordHead> {
+    pub(in crate::file) fn header(self, bytes: &[u8], at: usize) -> Option<RecordHead> {
         let header: &[u8; 8] = bytes.get(at..)?.first_chunk()?;
         let [a, b, c, d, e, f, g, h] = *header;
         let (mut r#type, mut misc, mut size) = (
@@ -56,11 +71,11 @@ impl Order {
 
 /// A record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RecordHead {
-    pub(super) r#type: u32,
-    pub(super) misc: u16,
+pub(in crate::file) struct RecordHead {
+    pub(in crate::file) r#type: u32,
+    pub(in crate::file) misc: u16,
     /// Bytes, this header included.
-    pub(super) size: u16,
+    pub(in crate::file) size: u16,
 }
 
 /// Reads a feature section or another text of numbers and strings from its start on.

@@ -14,21 +14,21 @@ use serde_json::{Value, json};
 
 /// Attributes of a source that was read from a perf.data. What they hold is enough to write
 /// the file's description again byte for byte.
-pub(crate) mod key {
+pub(in crate::file) mod key {
     /// `little` or `big`.
-    pub(crate) const BYTE_ORDER: &str = "perf.file.byte_order";
+    pub(in crate::file) const BYTE_ORDER: &str = "perf.file.byte_order";
     /// `file`, `pipe` or `directory`.
-    pub(crate) const MODE: &str = "perf.file.mode";
+    pub(in crate::file) const MODE: &str = "perf.file.mode";
     /// The events: `attr` in hexadecimal as it lay in the file, `ids`, `name`.
-    pub(crate) const EVENTS: &str = "perf.file.events";
+    pub(in crate::file) const EVENTS: &str = "perf.file.events";
     /// The feature sections in hexadecimal, by number.
-    pub(crate) const FEATURES: &str = "perf.file.features";
+    pub(in crate::file) const FEATURES: &str = "perf.file.features";
     /// Numbers of feature sections that this version does not know.
-    pub(crate) const UNKNOWN_FEATURES: &str = "perf.file.unknown_features";
+    pub(in crate::file) const UNKNOWN_FEATURES: &str = "perf.file.unknown_features";
     /// What was odd about the description, for people.
-    pub(crate) const ODD: &str = "perf.file.odd";
+    pub(in crate::file) const ODD: &str = "perf.file.odd";
     /// The file's name.
-    pub(crate) const PATH: &str = "perf.file.path";
+    pub(in crate::file) const PATH: &str = "perf.file.path";
 }
 
 /// What a file says of itself.
