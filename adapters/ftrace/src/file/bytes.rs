@@ -254,14 +254,6 @@ impl Cursor {
         Ok(room)
     }
 
-    pub(super) fn skip(&mut self, field: &str, count: u64) -> Result<()> {
-        if count > self.left() {
-            return Err(self.short(field, count));
-        }
-        self.at += count;
-        Ok(())
-    }
-
     pub(super) fn array<const N: usize>(&mut self, field: &str) -> Result<[u8; N]> {
         let mut room = [0; N];
         self.fill(field, &mut room)?;

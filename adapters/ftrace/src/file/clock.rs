@@ -49,6 +49,34 @@ impl Tsc {
     }
 }
 
+/// The trace clock that counts what a session's clock counts; the second part says
+/// whether it is that very clock.
+pub(super) fn name_for(clock: &ClockDescriptor) -> (&str, bool) {
+    const TRACE_CLOCKS: [&str; 10] = [
+        "local", "global", "counter", "uptime", "perf", "mono", "mono_raw", "boot", "tai",
+        "x86-tsc",
+    ];
+    let native = clock.native_name.as_deref();
+    let known = native.filter(|name| TRACE_CLOCKS.contains(name));
+    match clock.kind {
+        ClockKind::Monotonic => ("mono", true),
+        ClockKind::MonotonicRaw => ("mono_raw", true),
+        ClockKind::Boottime => ("boot", true),
+        ClockKind::Tai => ("tai", true),
+        ClockKind::Sched => (known.unwrap_or("perf"), true),
+        ClockKind::Foreign if known.is_some() => (known.unwrap_or("local"), true),
+        _ => ("local", false),
+    }
+}
+
+/// What several clocks side by side are called.
+pub(super) fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" and ")
+}
+
 /// What the options say about the times of a file.
 #[derive(Clone, Debug)]
 pub(super) struct FileClock {
@@ -58,8 +86,6 @@ pub(super) struct FileClock {
     date_ns: i64,
     offset_ns: i64,
     shift: Option<TimeShift>,
-    /// The records' times are already on the host's clock.
-    shift_applied: bool,
 }
 
 impl FileClock {
@@ -71,7 +97,6 @@ impl FileClock {
             date_ns: 0,
             offset_ns: 0,
             shift: None,
-            shift_applied: false,
         };
         for option in options {
             match option.id {
@@ -147,19 +172,11 @@ impl FileClock {
         self.shift.is_some()
     }
 
-    /// The same clock, for times that are on the host's clock already.
-    pub(super) fn without_shift(mut self) -> Self {
-        self.shift_applied = true;
-        self
-    }
-
     /// The time that `trace-cmd report` shows for one in a page.
     #[inline]
     pub(super) fn shown(&self, raw: u64, cpu: u32) -> u64 {
         let mut time = raw;
-        if let Some(shift) = &self.shift
-            && !self.shift_applied
-        {
+        if let Some(shift) = &self.shift {
             time = shift.apply(time, cpu);
         }
         if let Some(tsc) = self.tsc {
@@ -168,7 +185,7 @@ impl FileClock {
         time.wrapping_add_signed(self.date_ns.wrapping_add(self.offset_ns))
     }
 
-    /// The time in a page that is shown so.
+    /// The time in a page that is shown so, without the shift to the host's clock.
     #[inline]
     pub(super) fn raw(&self, shown: u64) -> u64 {
         let time =

@@ -319,16 +319,14 @@ fn session_clock(buffers: &[Buffer]) -> ClockDescriptor {
     if clocks.is_empty() {
         clocks.extend(buffers.first().map(|b| b.clock.as_ref()));
     }
-    let mut names: Vec<&str> = clocks.iter().map(|c| c.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
     let first = clocks.first().map(|clock| clock.descriptor());
     let mut clock =
         first.unwrap_or_else(|| FileClock::new("local", &[], Endian::NATIVE).descriptor());
-    if names.len() > 1 {
+    let names = clock::joined(clocks.iter().map(|c| c.name.as_str()));
+    if clocks.iter().any(|c| c.name != names) {
         // Nothing relates them: their times stand side by side as trace-cmd has them.
         clock.kind = ClockKind::Foreign;
-        clock.native_name = Some(names.join(" and "));
+        clock.native_name = Some(names);
     }
     clock
 }
