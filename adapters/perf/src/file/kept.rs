@@ -23,6 +23,12 @@ use std::collections::BTreeMap;
 /// Most AUX data behind one record that is waited for.
 const MAX_AUX_BYTES: u64 = 1 << 30;
 
+/// `PERF_RECORD_HEADER_ATTR` and so on: see `PERF_RECORD_USER_TYPE_START`.
+const HEADER_ATTR: u32 = 64;
+const HEADER_TRACING_DATA: u32 = 66;
+const HEADER_BUILD_ID: u32 = 67;
+const HEADER_FEATURE: u32 = 80;
+
 /// An event of the old file.
 #[derive(Clone, Debug)]
 pub(super) struct KeptEvent {
@@ -42,7 +48,11 @@ pub(super) struct Kept {
     pub(super) features: BTreeMap<u32, Vec<u8>>,
     /// `PERF_RECORD_AUXTRACE`s: where each is and how long with its data.
     aux_places: Vec<(u64, u64)>,
+    /// What the stream that was read had for a number behind its last feature.
+    end_of_features: Option<u64>,
     waiting_aux: Option<WaitingAux>,
+    /// Facts that a stream has no place for.
+    not_in_band: Vec<String>,
 }
 
 /// A `PERF_RECORD_AUXTRACE` whose data are not all there yet.
@@ -116,7 +126,12 @@ impl Kept {
             events: events.filter(|e| !e.is_empty())?,
             features,
             aux_places: Vec::new(),
+            end_of_features: source
+                .attributes
+                .get(key::END_OF_FEATURES)
+                .and_then(Value::as_u64),
             waiting_aux: None,
+            not_in_band: Vec::new(),
         })
     }
 
@@ -323,6 +338,85 @@ impl Kept {
         }
         bits.into_iter().for_each(put);
         bytes
+    }
+
+    /// What a stream begins with: its header, and records with attrs, features, tracing data
+    /// and build ids.
+    pub(super) fn encode_in_band(&mut self) -> Vec<u8> {
+        let order = self.order;
+        let mut out = order.put_u64(raw::PERF_MAGIC2).to_vec();
+        out.extend_from_slice(&order.put_u64(16));
+        for event in &self.events {
+            // A reader finds the ids behind as many bytes as the attr says it has.
+            let attr_bytes = match event.attr.size as usize {
+                0 => crate::attr::ATTR_MIN_BYTES,
+                size => size.min(event.bytes.len()),
+            };
+            let room = usize::from(u16::MAX) - HEADER_BYTES - attr_bytes;
+            let ids = &event.ids[..event.ids.len().min(room / 8)];
+            if ids.len() < event.ids.len() {
+                let fact = format!("all {} ids of {}", event.ids.len(), event.name);
+                self.not_in_band.push(fact);
+            }
+            let size = HEADER_BYTES + attr_bytes + 8 * ids.len();
+            out.extend_from_slice(&self.head(HEADER_ATTR, size));
+            out.extend_from_slice(&event.bytes[..attr_bytes]);
+            ids.iter()
+                .for_each(|id| out.extend_from_slice(&order.put_u64(*id)));
+        }
+        let mut too_long = Vec::new();
+        for (number, bytes) in &self.new_features() {
+            // These have records of their own, or make no sense in a stream.
+            if [feature::TRACING_DATA, feature::BUILD_ID, feature::AUXTRACE].contains(number) {
+                continue;
+            }
+            let Some(size) = u16::try_from(HEADER_BYTES + 8 + bytes.len()).ok() else {
+                too_long.push(format!("the feature {number}, of {} bytes", bytes.len()));
+                continue;
+            };
+            out.extend_from_slice(&self.head(HEADER_FEATURE, size.into()));
+            out.extend_from_slice(&order.put_u64(u64::from(*number)));
+            out.extend_from_slice(bytes);
+        }
+        self.not_in_band.append(&mut too_long);
+        // Its number differs from version to version of perf, which refuses any other.
+        if let Some(number) = self.end_of_features {
+            out.extend_from_slice(&self.head(HEADER_FEATURE, HEADER_BYTES + 8));
+            out.extend_from_slice(&order.put_u64(number));
+        }
+        if let Some(bytes) = self.features.get(&feature::TRACING_DATA) {
+            let padded = bytes.len().next_multiple_of(8);
+            out.extend_from_slice(&self.head(HEADER_TRACING_DATA, HEADER_BYTES + 4));
+            // The reader keeps no more than 256 MiB.
+            out.extend_from_slice(&order.put_u32(padded as u32));
+            out.extend_from_slice(bytes);
+            out.resize(out.len() + padded - bytes.len(), 0);
+        }
+        if let Some(bytes) = self.features.get(&feature::BUILD_ID) {
+            self.push_build_ids(bytes, &mut out);
+        }
+        out
+    }
+
+    /// The entries of `HEADER_BUILD_ID` are records but for their type.
+    fn push_build_ids(&self, mut entries: &[u8], out: &mut Vec<u8>) {
+        while let Some(head) = self.order.header(entries, 0) {
+            let size = usize::from(head.size);
+            let Some(entry) = entries.get(..size).filter(|_| size > HEADER_BYTES) else {
+                return;
+            };
+            out.extend_from_slice(&self.order.put_u32(HEADER_BUILD_ID));
+            out.extend_from_slice(&entry[4..]);
+            entries = &entries[size..];
+        }
+    }
+
+    pub(super) fn not_in_band(&self) -> &[String] {
+        &self.not_in_band
+    }
+
+    pub(super) fn take_not_in_band(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.not_in_band)
     }
 
     /// Appends a `FINISHED_ROUND`.

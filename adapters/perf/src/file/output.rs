@@ -15,8 +15,25 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// No single piece that is pushed is longer.
 pub(super) const MAX_PIECE_BYTES: usize = 1 << 16;
 
-trait Target: Write + Seek + Send {}
-impl<T: Write + Seek + Send> Target for T {}
+trait Seekable: Write + Seek + Send {}
+impl<T: Write + Seek + Send> Seekable for T {}
+
+/// What takes the bytes.
+enum Target {
+    /// Something whose start is written last.
+    Seekable(Box<dyn Seekable>),
+    /// Something that takes bytes once and for all.
+    Stream(Box<dyn Write + Send>),
+}
+
+impl Target {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Target::Seekable(target) => target,
+            Target::Stream(target) => target,
+        }
+    }
+}
 
 /// The file under its temporary name.
 #[derive(Debug)]
@@ -27,7 +44,7 @@ struct Pending {
 
 /// A buffered, seekable output.
 pub(super) struct Output {
-    target: Box<dyn Target>,
+    target: Target,
     /// For messages.
     name: String,
     pending: Option<Pending>,
@@ -51,8 +68,17 @@ impl fmt::Debug for Output {
 impl Output {
     /// Output to something at hand.
     pub(super) fn to_writer(name: &str, target: impl Write + Seek + Send + 'static) -> Self {
+        Self::to_target(name, Target::Seekable(Box::new(target)))
+    }
+
+    /// Output to something that cannot be gone back in.
+    pub(super) fn to_stream(name: &str, target: impl Write + Send + 'static) -> Self {
+        Self::to_target(name, Target::Stream(Box::new(target)))
+    }
+
+    fn to_target(name: &str, target: Target) -> Self {
         Output {
-            target: Box::new(target),
+            target,
             name: name.to_owned(),
             pending: None,
             buffer: vec![0; BUFFER_BYTES + MAX_PIECE_BYTES],
@@ -68,7 +94,7 @@ impl Output {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let name = path.display().to_string();
         if fs::metadata(&path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            // A device or a pipe has no name to replace.
+            // A device has no name to replace.
             let mut file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
             file.seek(SeekFrom::Start(0)).map_err(|e| {
                 Error::with_source(
@@ -149,6 +175,7 @@ impl Output {
     #[cold]
     fn flush(&mut self) -> Result<()> {
         self.target
+            .writer()
             .write_all(&self.buffer[..self.used])
             .map_err(|e| failed(&self.name, e))?;
         self.flushed_bytes += self.used as u64;
@@ -156,14 +183,16 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what is left and the header at the file's start, and gives the file its name.
+    /// Writes what is left and, unless it is a stream, the header at the file's start, and gives the file its name.
     pub(super) fn complete(&mut self, header: &[u8]) -> Result<()> {
         self.flush()?;
         let name = &self.name;
         let fail = |e| failed(name, e);
-        self.target.seek(SeekFrom::Start(0)).map_err(fail)?;
-        self.target.write_all(header).map_err(fail)?;
-        self.target.flush().map_err(fail)?;
+        if let Target::Seekable(target) = &mut self.target {
+            target.seek(SeekFrom::Start(0)).map_err(fail)?;
+            target.write_all(header).map_err(fail)?;
+        }
+        self.target.writer().flush().map_err(fail)?;
         if let Some(pending) = &self.pending {
             fs::rename(&pending.temporary, &pending.path).map_err(fail)?;
             self.pending = None;

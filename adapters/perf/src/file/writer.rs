@@ -5,15 +5,19 @@ use super::kept::{Kept, KeptPlan};
 use super::mapping::{Mapper, Plan};
 use super::output::Output;
 use super::raw::{self, PerfFileHeader, PerfFileSection, feature};
+use super::read::PerfDataReader;
 use super::record::KernelMap;
 use super::stream::{Refused, Stream};
 use crate::uapi::flag;
+use kstrace_schema::merge::Merger;
 use kstrace_schema::{
     ClassId, ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass,
-    FileOutput, Loss, LossReason, Result, ResultExt, SessionInfo, Sink, SourceInfo, builtin,
-    namespace,
+    FileInput, FileOutput, Loss, LossReason, Result, ResultExt, SessionInfo, Sink, Source,
+    SourceInfo, builtin, namespace,
 };
+use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -53,9 +57,21 @@ pub struct PerfDataSink {
     mapper: Mapper,
     /// The perf.data that is written again, and where its attrs are in the new one.
     kept: Option<(Kept, PerfFileSection)>,
+    /// Taken once it is written to directly.
+    pipe: Option<Pipe>,
+    is_stream: bool,
+    /// Facts that a stream has no place for.
+    not_in_band: Vec<String>,
     first_pair: Option<ClockPair>,
     kernel_told: bool,
     state: State,
+}
+
+/// A stream to be written, and where records wait for it.
+#[derive(Debug)]
+struct Pipe {
+    output: Output,
+    aside: File,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +91,44 @@ struct ClassAccount {
 }
 
 impl PerfDataSink {
-    /// Starts a file that gets the name `path` once it is complete.
+    /// Starts a file that gets the name `path` once it is complete. `-` is a stream to
+    /// standard output; so is a named pipe a stream.
     ///
     /// # Errors
-    /// If no file can be created beside `path`, or `path` is a pipe.
+    /// If no file can be created beside `path`.
     pub fn create(path: &Path, options: PerfDataOptions) -> Result<Self> {
+        if path == Path::new("-") {
+            return Self::to_stream("standard output", std::io::stdout(), options);
+        }
+        if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) {
+            let fail = |e| Error::io(format!("cannot open '{}'", path.display()), e);
+            let pipe = std::fs::OpenOptions::new().write(true).open(path);
+            return Self::to_stream(&path.display().to_string(), pipe.map_err(fail)?, options);
+        }
         Self::start(Output::create(path)?, options)
+    }
+
+    /// Writes a stream, as `perf record -o -` does, to be read by `perf script -i -`.
+    ///
+    /// What was read from a perf.data goes on at once. Of other sessions the events are known
+    /// only at the end: their records are put aside in a temporary file until then.
+    ///
+    /// # Errors
+    /// If there is no place for a temporary file.
+    pub fn to_stream(
+        name: &str,
+        target: impl Write + Send + 'static,
+        options: PerfDataOptions,
+    ) -> Result<Self> {
+        let fail = |e| Error::io(format!("cannot put aside what goes to '{name}'"), e);
+        let aside = super::temporary::file().map_err(fail)?;
+        let copy = aside.try_clone().map_err(fail)?;
+        let mut sink = Self::start(Output::to_writer(name, copy), options)?;
+        sink.pipe = Some(Pipe {
+            output: Output::to_stream(name, target),
+            aside,
+        });
+        Ok(sink)
     }
 
     /// Writes to something at hand, which must be empty.
@@ -104,6 +152,9 @@ impl PerfDataSink {
             classes: Vec::new(),
             mapper: Mapper::default(),
             kept: None,
+            pipe: None,
+            is_stream: false,
+            not_in_band: Vec::new(),
             first_pair: None,
             kernel_told: false,
             state: State::Writing,
@@ -132,7 +183,14 @@ impl PerfDataSink {
     }
 
     /// The start of a file whose description is known: it goes before the records.
-    fn begin_kept(&mut self, kept: Kept) -> Result<()> {
+    fn begin_kept(&mut self, mut kept: Kept) -> Result<()> {
+        if let Some(pipe) = self.pipe.take() {
+            self.is_stream = true;
+            self.stream.output = pipe.output;
+            self.stream.output.write(&kept.encode_in_band())?;
+            self.kept = Some((kept, PerfFileSection::default()));
+            return Ok(());
+        }
         let header_bytes = size_of::<PerfFileHeader>() as u64;
         let (attrs, section) = kept.encode_attrs(header_bytes);
         self.stream.output.write(&attrs)?;
@@ -146,6 +204,9 @@ impl PerfDataSink {
         };
         self.stream.end_kept_round(kept)?;
         let output = &mut self.stream.output;
+        if self.is_stream {
+            return output.complete(&[]);
+        }
         let data_end = output.position();
         let (sections, bits) = kept.encode_features(data_end);
         output.write(&sections)?;
@@ -205,7 +266,34 @@ impl PerfDataSink {
             event_types: PerfFileSection::default(),
             adds_features,
         };
-        self.stream.output.complete(header.as_bytes())
+        self.stream.output.complete(header.as_bytes())?;
+        match self.pipe.take() {
+            Some(pipe) => self.pass_on(pipe),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the file that was put aside as a stream.
+    fn pass_on(&mut self, pipe: Pipe) -> Result<()> {
+        let mut reader = PerfDataReader::of_file("temporary file", &pipe.aside)?;
+        let mut sink = PerfDataSink {
+            pipe: Some(pipe),
+            ..Self::start(
+                Output::to_stream("nowhere", std::io::sink()),
+                self.options.clone(),
+            )?
+        };
+        sink.session(reader.session())?;
+        let mut merger = Merger::new(reader.streams(&mut sink)?);
+        while !merger.round(&mut sink)?.finished() {}
+        if let Some(failed) = merger.take_errors().pop() {
+            return Err(failed.error);
+        }
+        sink.finish()?;
+        if let Some((kept, _)) = &mut sink.kept {
+            self.not_in_band = kept.take_not_in_band();
+        }
+        Ok(())
     }
 
     fn features(&mut self, attr_size: usize) -> Features {
@@ -311,6 +399,10 @@ fn is_this_boot(boot_id: &str) -> bool {
 impl FileOutput for PerfDataSink {
     fn report(&self) -> ConversionReport {
         let mut report = self.stream.report();
+        report.facts_not_held.clone_from(&self.not_in_band);
+        if let Some((kept, _)) = &self.kept {
+            report.facts_not_held.extend_from_slice(kept.not_in_band());
+        }
         if let Some((kept, _)) = &self.kept
             && kept.has_incomplete_aux()
         {

@@ -23,6 +23,8 @@ pub(super) struct Features {
     pub(super) sample_time_ns: Option<(u64, u64)>,
     pub(super) clock_data: Option<ClockData>,
     pub(super) pmu_names: BTreeMap<u32, String>,
+    /// The number that a stream marks their end with.
+    pub(super) end_number: Option<u64>,
     /// Numbers of sections that this crate does not know.
     pub(super) unknown: Vec<u32>,
     /// Numbers of sections that make no sense, in words.

@@ -18,6 +18,9 @@ const MAX_TRACING_DATA_BYTES: usize = 256 << 20;
 const EVENT_UPDATE: u32 = 78;
 const EVENT_UPDATE_NAME: u64 = 2;
 
+/// `HEADER_LAST_FEATURE` when streams first had it (Linux 4.17); it grows.
+const OLDEST_END: u64 = 23;
+
 /// What was read.
 #[derive(Debug, Default)]
 pub(super) struct Description {
@@ -91,10 +94,13 @@ pub(super) fn describe(
             HEADER_FEATURE => {
                 let number = order.u64(record, HEADER_BYTES);
                 let data = record.get(HEADER_BYTES + 8..).unwrap_or_default();
+                // A number that no feature has yet, and nothing: all features were told.
+                let is_end = data.is_empty() && number.is_some_and(|n| n >= OLDEST_END);
                 match number
                     .and_then(|n| u32::try_from(n).ok())
                     .filter(|n| *n < 256)
                 {
+                    _ if is_end => found.features.end_number = number,
                     Some(number) => found.features.add(number, data.to_vec(), order),
                     None => found.odd.push(format!("feature {number:?}")),
                 }

@@ -140,6 +140,15 @@ impl PerfDataReader {
         Self::finish(described, vec![part], Some(total), options)
     }
 
+    /// Reads an open regular file.
+    pub(in crate::file) fn of_file(name: &str, file: &File) -> Result<Self> {
+        let place = Place::new(name);
+        let map = Self::map(file, &place)?;
+        let (described, part) = Self::describe_map(map, place)?;
+        let total = part_bytes(&part);
+        Self::finish(described, vec![part], Some(total), ReadOptions::default())
+    }
+
     /// Reads a stream, as `perf record -o -` writes it. A file that comes by a stream is put
     /// aside into a temporary file first, since what describes its records comes last.
     ///

@@ -23,6 +23,8 @@ pub(in crate::file) mod key {
     pub(in crate::file) const EVENTS: &str = "perf.file.events";
     /// The feature sections in hexadecimal, by number.
     pub(in crate::file) const FEATURES: &str = "perf.file.features";
+    /// The number that a stream marked the end of its features with.
+    pub(in crate::file) const END_OF_FEATURES: &str = "perf.file.end_of_features";
     /// Numbers of feature sections that this version does not know.
     pub(in crate::file) const UNKNOWN_FEATURES: &str = "perf.file.unknown_features";
     /// What was odd about the description, for people.
@@ -140,6 +142,9 @@ fn source_info(facts: &Facts<'_>, id: SourceId) -> SourceInfo {
         .collect();
     put(key::EVENTS, events.into());
     put(key::FEATURES, facts.features.as_json());
+    if let Some(number) = facts.features.end_number {
+        put(key::END_OF_FEATURES, number.into());
+    }
     if !facts.features.unknown.is_empty() {
         put(key::UNKNOWN_FEATURES, facts.features.unknown.clone().into());
     }
