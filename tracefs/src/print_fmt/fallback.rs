@@ -11,9 +11,7 @@ pub(super) fn fields(format: &EventFormat) -> Vec<Op> {
     let mut ops = Vec::new();
     for (i, field) in format.fields.iter().enumerate() {
         let space = if i > 0 { " " } else { "" };
-        ops.push(Op::Literal(
-            format!("{space}{}=", field.name).into_bytes().into(),
-        ));
+        ops.push(Op::literal(format!("{space}{}=", field.name).as_bytes()));
         ops.push(value(field));
     }
     ops

@@ -2,40 +2,40 @@
 
 use super::directive::{Flags, IntStyle};
 
-/// The decimal digits of 0 to 99.
-static PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut i = 0;
-    while i < 100 {
-        pairs[i] = [b'0' + (i / 10) as u8, b'0' + (i % 10) as u8];
-        i += 1;
-    }
-    pairs
-};
+/// The eight decimal digits of a number below 10^8, most significant first in memory.
+#[inline]
+fn eight_digits(value: u32) -> u64 {
+    // Halves, then quarters, then digits, side by side in one word. The multiplications are
+    // divisions by 100 and by 10 that are exact for what can come.
+    let halves = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (halves - 100 * hundreds) << 16;
+    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - 10 * tens) << 8
+}
+
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Writes the eight bytes and takes back those that are too many: a copy of fixed length costs
+/// less than one of the right length.
+#[inline]
+fn put(word: u64, keep: usize, out: &mut Vec<u8>) {
+    let end = out.len() + keep;
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(end);
+}
 
 /// Writes an unsigned number in decimal digits.
 #[inline]
-pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
-    if value < 10 {
-        out.push(b'0' + value as u8);
-        return;
+pub(super) fn decimal(value: u64, out: &mut Vec<u8>) {
+    if value < 100_000_000 {
+        let digits = eight_digits(value as u32);
+        let leading = (digits.trailing_zeros() as usize / 8).min(7);
+        put((digits | ZEROS) >> (8 * leading), 8 - leading, out);
+    } else {
+        decimal(value / 100_000_000, out);
+        put(eight_digits((value % 100_000_000) as u32) | ZEROS, 8, out);
     }
-    let mut room = [0u8; 20];
-    let mut at = room.len();
-    while value >= 10 {
-        let pair = PAIRS[(value % 100) as usize];
-        value /= 100;
-        at -= 2;
-        room[at..at + 2].copy_from_slice(&pair);
-    }
-    if value > 0 {
-        at -= 1;
-        room[at] = b'0' + value as u8;
-    } else if room[at] == b'0' {
-        // An odd number of digits: the last pair began with a zero.
-        at += 1;
-    }
-    out.extend_from_slice(&room[at..]);
 }
 
 /// Writes a signed number in decimal digits.
@@ -50,6 +50,19 @@ pub(super) fn signed_decimal(value: i64, out: &mut Vec<u8>) {
 const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
+/// The hexadecimal digits of 32 bits, most significant first in memory.
+#[inline]
+fn eight_hex_digits(value: u32) -> u64 {
+    // A nibble in each byte.
+    let v = u64::from(value);
+    let v = (v << 32 | v >> 16) & 0x0000_ffff_0000_ffff;
+    let v = (v << 16 | v >> 8) & 0x00ff_00ff_00ff_00ff;
+    let v = (v << 8 | v >> 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // Those of 10 and more reach into the fifth bit when 6 is added.
+    let letters = (v + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    v + ZEROS + letters * u64::from(b'a' - b'9' - 1)
+}
+
 /// Writes a number in hexadecimal digits.
 #[inline]
 pub(super) fn hex(value: u64, out: &mut Vec<u8>) {
@@ -57,14 +70,18 @@ pub(super) fn hex(value: u64, out: &mut Vec<u8>) {
     hex_digits(value, digits, out);
 }
 
-/// Writes the lowest `digits` hexadecimal digits of a number; at most 16.
+/// Writes the lowest `digits` hexadecimal digits of a number; at least 1, at most 16.
 #[inline]
 pub(super) fn hex_digits(value: u64, digits: usize, out: &mut Vec<u8>) {
+    let digits = digits.clamp(1, 16);
+    // The first of them in the highest bits.
+    let value = value << (4 * (16 - digits));
+    let end = out.len() + digits;
     let mut room = [0u8; 16];
-    for (i, byte) in room.iter_mut().enumerate() {
-        *byte = LOWER[(value >> (60 - 4 * i) & 15) as usize];
-    }
-    out.extend_from_slice(&room[16 - digits.min(16)..]);
+    room[..8].copy_from_slice(&eight_hex_digits((value >> 32) as u32).to_le_bytes());
+    room[8..].copy_from_slice(&eight_hex_digits(value as u32).to_le_bytes());
+    out.extend_from_slice(&room);
+    out.truncate(end);
 }
 
 /// Writes an integer as the kernel's `vsnprintf` does. `value` is already cut to

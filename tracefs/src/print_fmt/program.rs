@@ -22,6 +22,11 @@ pub(super) enum Amount {
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Literal(Box<[u8]>),
+    /// A short one, which is written with its padding and cut: that is one store.
+    ShortLiteral {
+        bytes: [u8; 16],
+        len: u8,
+    },
     /// `%d` and `%u` of any size, without a width.
     Decimal {
         value: IntExpr,
@@ -66,6 +71,22 @@ pub(super) enum Op {
     },
 }
 
+impl Op {
+    pub(super) fn literal(text: &[u8]) -> Op {
+        let mut bytes = [0; 16];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text);
+                Op::ShortLiteral {
+                    bytes,
+                    len: text.len() as u8,
+                }
+            }
+            None => Op::Literal(text.into()),
+        }
+    }
+}
+
 /// Pairs the conversions with their arguments.
 pub(super) fn build(pieces: Vec<Piece>, arguments: Vec<(Node, usize)>) -> Result<Vec<Op>> {
     let count = arguments.len();
@@ -90,7 +111,7 @@ pub(super) fn build(pieces: Vec<Piece>, arguments: Vec<(Node, usize)>) -> Result
     for piece in pieces {
         let (flags, width, precision, conversion) = match piece {
             Piece::Literal(bytes) => {
-                ops.push(Op::Literal(bytes.into()));
+                ops.push(Op::literal(&bytes));
                 continue;
             }
             Piece::Directive {
@@ -195,6 +216,11 @@ fn step(
     out: &mut Vec<u8>,
 ) -> std::result::Result<(), Fault> {
     match op {
+        Op::ShortLiteral { bytes, len } => {
+            let end = out.len() + usize::from(*len);
+            out.extend_from_slice(bytes);
+            out.truncate(end);
+        }
         Op::Literal(bytes) => out.extend_from_slice(bytes),
         Op::Decimal { value, ty } => {
             let value = ty.extend(int(value, entry)?);
@@ -285,7 +311,11 @@ fn step_padded(
             pointer::memory(*kind, bytes, None, out)?;
             (*flags, width)
         }
-        Op::Literal(_) | Op::Decimal { .. } | Op::Hex { .. } | Op::Text(_) => return Ok(()),
+        Op::Literal(_)
+        | Op::ShortLiteral { .. }
+        | Op::Decimal { .. }
+        | Op::Hex { .. }
+        | Op::Text(_) => return Ok(()),
     };
     let (flags, width) = field_width(flags, width, entry)?;
     let padding = width.saturating_sub(out.len() - start);

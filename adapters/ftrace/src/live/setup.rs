@@ -38,6 +38,7 @@ pub(super) fn set_up(
             "nothing to record with ftrace",
         ));
     }
+    inherited(instance).map_err(|e| border("trace options", e))?;
     // What empties the buffers comes first, what makes records last.
     let clock = trace_clock(plan.clock)?;
     instance
@@ -50,6 +51,25 @@ pub(super) fn set_up(
             .map_err(|e| border(format!("tracer {}", tracer.kind.word()), e))?;
     }
     events(instance, catalog, plan)
+}
+
+/// A new instance takes over what somebody left switched on at the top: a stack for each event
+/// costs a microsecond each.
+fn inherited(instance: &TraceArray) -> tracefs::Result<()> {
+    for option in [
+        "stacktrace",
+        "userstacktrace",
+        "func_stack_trace",
+        "event-fork",
+        "function-fork",
+    ] {
+        match instance.set_option(option, false) {
+            // Some belong to tracers or kernels that are not there.
+            Err(e) if e.is_not_found() => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn buffers(instance: &TraceArray, plan: &FtracePlan, cpus: &[u32]) -> tracefs::Result<()> {

@@ -632,3 +632,49 @@ fn function_graphs_are_recorded() {
     assert!(entries >= 2_000);
     assert_eq!(collected.count_of("ftrace:funcgraph_exit"), entries);
 }
+
+/// Puts the option back, whatever happens.
+struct TopOption(&'static str, bool);
+
+impl TopOption {
+    fn set(name: &'static str, on: bool) -> std::io::Result<TopOption> {
+        let path = format!("/sys/kernel/tracing/options/{name}");
+        let before = std::fs::read_to_string(&path)?.trim() == "1";
+        std::fs::write(path, if on { "1" } else { "0" })?;
+        Ok(TopOption(name, before))
+    }
+}
+
+impl Drop for TopOption {
+    fn drop(&mut self) {
+        let path = format!("/sys/kernel/tracing/options/{}", self.0);
+        let _ = std::fs::write(path, if self.1 { "1" } else { "0" });
+    }
+}
+
+#[test]
+fn what_others_left_switched_on_is_not_taken_over() {
+    let _stacks = match TopOption::set("stacktrace", true) {
+        Ok(set) => set,
+        Err(e) => return eprintln!("skipped: /sys/kernel/tracing/options/stacktrace: {e}"),
+    };
+    let Some(mut recording) = open(FtracePlan {
+        events: vec![EventChoice::new("sched", "sched_switch")],
+        ..FtracePlan::default()
+    }) else {
+        return;
+    };
+    recording.source.start().unwrap();
+    let deadline = Instant::now() + Duration::from_millis(100);
+    while Instant::now() < deadline {
+        recording.round();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (collected, _) = recording.finish();
+    let names: Vec<&str> = collected
+        .counts
+        .keys()
+        .map(|id| collected.classes[id].name.as_str())
+        .collect();
+    assert_eq!(names, ["sched:sched_switch"]);
+}
