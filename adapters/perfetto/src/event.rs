@@ -34,6 +34,7 @@ pub(crate) struct EventPlan {
     within: Option<Box<Within>>,
     typed: Option<Typed>,
     tid: Option<FieldAccess>,
+    tid_is_in_entry: bool,
     common_flags: Option<FieldAccess>,
     /// The thread that has the CPU from now on.
     pub(crate) next_tid: Option<FieldAccess>,
@@ -118,7 +119,6 @@ impl EventPlan {
             None => class.payload.clone(),
         };
         let native = Names::of(class);
-        let role = |role| FieldAccess::by_role(&class.payload, role);
         let mut left_out = Vec::new();
         let typed = native
             .typed
@@ -127,11 +127,18 @@ impl EventPlan {
         if typed.is_none() {
             left_out.clear();
         }
+        // The entry's own, since perf says -1 of a task that is about to vanish.
+        let of_entry = by_names(&fields, &["common_pid"]);
+        let tid_is_in_entry = of_entry.is_some();
+        let tid = of_entry
+            .or_else(|| FieldAccess::by_role(&class.payload, Role::Tid))
+            .or_else(|| by_names(&class.payload, &["vtid", "tid"]));
         EventPlan {
             name: class.name.clone(),
             within,
             typed,
-            tid: role(Role::Tid).or_else(|| by_names(&class.payload, &["vtid", "tid"])),
+            tid,
+            tid_is_in_entry,
             common_flags: by_names(&fields, &["common_flags"]),
             next_tid: native
                 .find(&fields, "next_pid")
@@ -202,13 +209,14 @@ impl EventPlan {
     ) -> Result<Option<i32>, Unparsable> {
         let (bytes, rest_len, class) = self.view(record)?;
         let tid = match &self.tid {
-            Some(access) => access.get_i64(record.payload).map(|t| t as i32),
-            None => thread,
+            Some(access) if self.tid_is_in_entry => access.get_i64(bytes),
+            Some(access) => access.get_i64(record.payload),
+            None => thread.map(i64::from),
         };
         let event = out.open(EVENT);
         out.uint(TIMESTAMP, time);
         if let Some(tid) = tid {
-            out.uint(PID, u64::from(tid as u32));
+            out.uint(PID, tid as u64 & 0xffff_ffff);
         }
         if let Some(flags) = self.common_flags.as_ref().and_then(|f| f.get_u64(bytes)) {
             out.uint(COMMON_FLAGS, flags);

@@ -18,6 +18,10 @@ CLEARED, NEEDS = 1, 2
 COMMON = ("common_type", "common_flags", "common_preempt_count", "common_pid")
 # What the messages have no field for.
 NOT_HELD = {
+    "block:block_rq_complete": {"ioprio"},
+    "block:block_rq_insert": {"ioprio"},
+    "block:block_rq_issue": {"ioprio"},
+    "block:block_rq_requeue": {"ioprio"},
     "sched:sched_process_exit": {"group_dead"},
     "signal:signal_deliver": {"errno", "sa_handler"},
     "signal:signal_generate": {"errno"},
@@ -216,7 +220,9 @@ def main():
         is_sample = "stack" in record or not is_tracepoint
         if is_sample:
             found = samples.get((name, *key), [])
-            pids = (record.get("tid"), fields.get("pid", record.get("pid")))
+            # -1 for a task that is about to vanish, which an unsigned field has as its bits.
+            ids = (record.get("tid"), fields.get("pid", record.get("pid")))
+            pids = tuple(i & 0xFFFFFFFF if i is not None else None for i in ids)
             for at, (sample, stack) in enumerate(found):
                 if is_stack or (sample.tid, sample.pid) == pids:
                     compare_stack(record, stack)
@@ -262,7 +268,7 @@ def compare_event(name, record, found):
         differences = [k for k, v in want.items() if k not in have or not same(k, have[k], v, typed)]
         if isinstance_lists(want, have, typed):
             differences = [d for d in differences if not isinstance(want[d], list)]
-        if not differences and pid == record["tid"]:
+        if not differences and pid == record["fields"]["common_pid"]:
             del found[at]
             return
     fail(f"no event for {record}\namong {found}")
