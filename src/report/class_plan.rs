@@ -44,6 +44,8 @@ pub(super) struct ClassPlan {
     pub(super) wanted: bool,
     pub(super) entry: Option<Entry>,
     pub(super) entry_text: EntryText,
+    /// Its line in text depends on nothing but the record: there is no address to resolve.
+    pub(super) text_stands_alone: bool,
     pub(super) callchain: Option<FieldAccess>,
     pub(super) ip: Option<FieldAccess>,
     /// The fields that the user asked for by name, in the order of the columns.
@@ -148,13 +150,16 @@ impl ClassPlan {
                 _ => None,
             })
             .collect();
+        let callchain = role(Role::Callchain).or_else(|| kernel_stack(class));
+        let ip = role(Role::InstructionPointer);
         ClassPlan {
             kind,
+            text_stands_alone: callchain.is_none() && (entry.is_some() || ip.is_none()),
             entry_text: EntryText::default(),
             label: format!("{}: ", class.name).into_bytes().into(),
             wanted: wanted(class, kind, filter),
-            callchain: role(Role::Callchain).or_else(|| kernel_stack(class)),
-            ip: role(Role::InstructionPointer),
+            callchain,
+            ip,
             named,
             mapping: match record_type {
                 Some(PERF_RECORD_MMAP | PERF_RECORD_MMAP2) => map_update(class),

@@ -3,12 +3,12 @@
 use super::fields_text::escaped;
 use super::kallsyms::Kallsyms;
 use kstrace_tracepoint::Entry;
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 use tracefs::print_fmt::PrintFmt;
 
 /// An event's print format, compiled when first needed: most classes of a trace are never shown.
 #[derive(Default)]
-pub(super) struct EntryText(OnceCell<PrintFmt>);
+pub(super) struct EntryText(OnceLock<PrintFmt>);
 
 impl EntryText {
     /// Writes the event's own text, as the kernel itself would.

@@ -11,6 +11,7 @@ mod class_plan;
 mod elf_layout;
 mod entry_text;
 mod fields_text;
+mod formatters;
 mod json;
 mod kallsyms;
 mod loss;

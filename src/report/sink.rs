@@ -2,6 +2,7 @@
 
 use super::address_space::Dso;
 use super::class_plan::{ClassPlan, Kind};
+use super::formatters::{Format, Formatters, Shared};
 use super::json::{self, FieldsJson, Object};
 use super::kallsyms::Kallsyms;
 use super::options::{Column, OutputFormat, ReportOptions};
@@ -18,9 +19,6 @@ use kstrace_schema::{
 use std::io::Write;
 use std::sync::Arc;
 
-/// The output is written when so much of it has come together.
-const BUFFER_BYTES: usize = 128 << 10;
-
 /// Writes records as text or JSON Lines.
 ///
 /// After the limit on records or time is reached, [`record`](Sink::record) gives
@@ -28,10 +26,11 @@ const BUFFER_BYTES: usize = 128 << 10;
 /// gone: nothing more is wanted, and that is no failure.
 pub struct Report<W: Write> {
     writer: W,
-    out: Vec<u8>,
     options: ReportOptions,
     columns: Vec<Column>,
-    plans: Vec<Option<Box<ClassPlan>>>,
+    plans: Vec<Option<Arc<ClassPlan>>>,
+    /// Made with the first record, when all that lines are made by is known.
+    formatters: Option<Formatters>,
     sources: Vec<SourceInfo>,
     tasks: Tasks,
     symbols: Symbols,
@@ -58,9 +57,9 @@ impl<W: Write> Report<W> {
         let events = &options.filter.events;
         Report {
             writer,
-            out: Vec::with_capacity(BUFFER_BYTES + (16 << 10)),
             columns: options.columns.clone().unwrap_or_default(),
             plans: Vec::new(),
+            formatters: None,
             sources: Vec::new(),
             tasks: Tasks::default(),
             symbols: Symbols::new(kernel, options.symbols),
@@ -105,18 +104,52 @@ impl<W: Write> Report<W> {
     /// # Errors
     /// Those of the writer; `ReceiverGone` for a broken pipe.
     pub fn flush(&mut self) -> Result<()> {
-        let result = self
-            .writer
-            .write_all(&self.out)
-            .and_then(|()| self.writer.flush());
-        self.out.clear();
-        result.map_err(|e| Error::io("cannot write the report", e))
+        self.turn(true)?;
+        self.writer.flush().map_err(cannot_write)
+    }
+
+    /// Writes the lines that are ready, or waits for all.
+    fn turn(&mut self, all: bool) -> Result<()> {
+        let Some(formatters) = &mut self.formatters else {
+            return Ok(());
+        };
+        let writer = &mut self.writer;
+        formatters
+            .turn(all, |lines| writer.write_all(lines))
+            .map_err(cannot_write)?;
+        if formatters.is_broken() {
+            return Err(Error::new(
+                ErrorKind::Io,
+                "a thread that makes lines has died: lines are missing",
+            ));
+        }
+        Ok(())
+    }
+
+    fn formatters(&mut self) -> &mut Formatters {
+        let options = &self.options;
+        let (plans, kernel) = (&self.plans, &self.symbols.kernel);
+        self.formatters.get_or_insert_with(|| {
+            let others = std::thread::available_parallelism().map_or(0, |n| n.get() - 1);
+            Formatters::new(
+                Shared {
+                    format: format_of(options),
+                    plans: Arc::new(plans.clone()),
+                    kernel: Arc::clone(kernel),
+                },
+                others,
+            )
+        })
     }
 
     fn written(&mut self) -> Result<()> {
         self.shown += 1;
-        if self.out.len() >= BUFFER_BYTES {
-            self.flush()?;
+        self.turn_if_full()
+    }
+
+    fn turn_if_full(&mut self) -> Result<()> {
+        if self.formatters.as_ref().is_some_and(Formatters::is_full) {
+            self.turn(false)?;
         }
         Ok(())
     }
@@ -161,43 +194,62 @@ impl<W: Write> Report<W> {
         if !self.wants_losses || !cpu_wanted || !in_time {
             return Ok(());
         }
-        let mut out = std::mem::take(&mut self.out);
-        match self.options.format {
-            OutputFormat::Text => loss::write_text(&mut out, lost, self.source_word(lost)),
-            OutputFormat::JsonLines => {
-                loss::write_json(&mut out, time, lost, self.source_word(lost));
-            }
-        }
-        self.out = out;
-        if self.out.len() >= BUFFER_BYTES {
-            self.flush()?;
-        }
-        Ok(())
+        let source = self.source_word(lost).to_owned();
+        let format = self.options.format;
+        self.formatters().lines(|out| match format {
+            OutputFormat::Text => loss::write_text(out, lost, &source),
+            OutputFormat::JsonLines => loss::write_json(out, time, lost, &source),
+        });
+        self.turn_if_full()
     }
 
     fn show(&mut self, plan: &ClassPlan, record: &EventRecord<'_>, task: &TaskColumns) {
-        let (out, symbols) = (&mut self.out, &mut self.symbols);
-        match (self.options.format, self.options.columns.is_some()) {
-            (OutputFormat::Text, false) => text::write_usual(out, plan, record, task, symbols),
+        let usual = self.options.columns.is_none();
+        let alone = match self.options.format {
+            OutputFormat::Text => plan.text_stands_alone,
+            OutputFormat::JsonLines => plan.callchain.is_none(),
+        };
+        if usual && alone {
+            return self.formatters().record(record, task);
+        }
+        self.formatters();
+        let (Some(formatters), symbols) = (&mut self.formatters, &mut self.symbols) else {
+            return;
+        };
+        let kernel = &Arc::clone(&symbols.kernel);
+        let columns = &self.columns;
+        formatters.lines(|out| match (self.options.format, usual) {
             (OutputFormat::Text, true) => {
-                text::write_columns(out, &self.columns, plan, record, task, symbols);
+                text::write_usual(out, plan, record, task, kernel, Some(symbols));
             }
-            (OutputFormat::JsonLines, false) => {
-                const USUAL: [Column; 7] = [
-                    Column::Time,
-                    Column::Cpu,
-                    Column::Tid,
-                    Column::Pid,
-                    Column::Comm,
-                    Column::Event,
-                    Column::Source,
-                ];
-                write_json(out, &USUAL, true, plan, record, task, symbols);
+            (OutputFormat::Text, false) => {
+                text::write_columns(out, columns, plan, record, task, kernel, Some(symbols));
             }
             (OutputFormat::JsonLines, true) => {
-                write_json(out, &self.columns, false, plan, record, task, symbols);
+                write_json(
+                    out,
+                    &USUAL_JSON,
+                    true,
+                    plan,
+                    record,
+                    task,
+                    kernel,
+                    Some(symbols),
+                );
             }
-        }
+            (OutputFormat::JsonLines, false) => {
+                write_json(
+                    out,
+                    columns,
+                    false,
+                    plan,
+                    record,
+                    task,
+                    kernel,
+                    Some(symbols),
+                );
+            }
+        });
     }
 
     fn one_record(&mut self, plan: &ClassPlan, record: &EventRecord<'_>) -> Result<()> {
@@ -293,15 +345,20 @@ impl<W: Write> Report<W> {
 impl<W: Write> Sink for Report<W> {
     fn session(&mut self, session: &SessionInfo) -> Result<()> {
         self.sources = session.sources.clone();
+        let Some(kernel) = Arc::get_mut(&mut self.symbols.kernel) else {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a second session, or one after its first record",
+            ));
+        };
         for source in &self.sources {
             let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
             if let Some(formats) = text("ftrace.printk_formats") {
-                self.symbols.kernel.add_printk_formats(formats);
+                kernel.add_printk_formats(formats);
             }
             if let Some(constants) = source.attributes.get(CONSTANTS_ATTRIBUTE) {
                 // What cannot be read stays a number in the texts.
-                self.symbols.kernel.constants =
-                    serde_json::from_value(constants.clone()).unwrap_or_default();
+                kernel.constants = serde_json::from_value(constants.clone()).unwrap_or_default();
             }
             // Names as of the end: better than none for a task that nothing else names.
             for line in text("ftrace.saved_cmdlines").unwrap_or_default().lines() {
@@ -321,12 +378,21 @@ impl<W: Write> Sink for Report<W> {
             self.plans.resize_with(index + 1, || None);
         }
         let plan = ClassPlan::new(class, &self.options.filter, &self.columns);
-        self.plans[index] = Some(Box::new(plan));
+        self.plans[index] = Some(Arc::new(plan));
+        if let Some(formatters) = &mut self.formatters {
+            formatters.set_shared(Shared {
+                format: format_of(&self.options),
+                plans: Arc::new(self.plans.clone()),
+                kernel: Arc::clone(&self.symbols.kernel),
+            });
+        }
         Ok(())
     }
 
     fn record(&mut self, record: &EventRecord<'_>) -> Result<()> {
         let index = usize::from(record.class.0);
+        // While all plans are in their places.
+        self.formatters();
         // Taken out for the call, so that the rest of the report can be changed meanwhile.
         let Some(plan) = self.plans.get_mut(index).and_then(Option::take) else {
             return Err(Error::new(
@@ -351,6 +417,33 @@ impl<W: Write> Sink for Report<W> {
     }
 }
 
+/// The columns of JSON Lines, all fields behind them.
+const USUAL_JSON: [Column; 7] = [
+    Column::Time,
+    Column::Cpu,
+    Column::Tid,
+    Column::Pid,
+    Column::Comm,
+    Column::Event,
+    Column::Source,
+];
+
+/// How a line is made that depends on its record only.
+fn format_of(options: &ReportOptions) -> Format {
+    match options.format {
+        OutputFormat::Text => |out, plan, record, task, kernel| {
+            text::write_usual(out, plan, record, task, kernel, None);
+        },
+        OutputFormat::JsonLines => |out, plan, record, task, kernel| {
+            write_json(out, &USUAL_JSON, true, plan, record, task, kernel, None);
+        },
+    }
+}
+
+fn cannot_write(error: std::io::Error) -> Error {
+    Error::io("cannot write the report", error)
+}
+
 /// The end that was asked for.
 fn enough() -> Error {
     Error::new(
@@ -359,6 +452,7 @@ fn enough() -> Error {
     )
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a line is made of, once")]
 fn write_json(
     out: &mut Vec<u8>,
     columns: &[Column],
@@ -366,7 +460,8 @@ fn write_json(
     plan: &ClassPlan,
     record: &EventRecord<'_>,
     task: &TaskColumns,
-    symbols: &mut Symbols,
+    kernel: &Kallsyms,
+    mut symbols: Option<&mut Symbols>,
 ) {
     let mut object = Object::begin(out);
     for column in columns {
@@ -394,7 +489,8 @@ fn write_json(
             Column::Source => object.text("source", plan.class.namespace.as_bytes()),
             Column::Text => {
                 let mut line = Vec::new();
-                text::write_text(&mut line, plan, record, task, symbols);
+                let symbols = symbols.as_deref_mut();
+                text::write_text(&mut line, plan, record, task, kernel, symbols);
                 object.text("text", &line);
             }
             Column::Stack | Column::Field(_) => {}
@@ -410,7 +506,7 @@ fn write_json(
         write_named_fields(object.out, columns, plan, record);
     }
     if (everything || columns.contains(&Column::Stack))
-        && let Some(callchain) = &plan.callchain
+        && let (Some(callchain), Some(symbols)) = (&plan.callchain, symbols)
     {
         let out = object.key("stack");
         out.push(b'[');

@@ -65,7 +65,7 @@ enum Key {
 /// Resolves addresses of the kernel and of the traced processes.
 pub(super) struct Symbols {
     pub(super) spaces: AddressSpaces,
-    pub(super) kernel: Kallsyms,
+    pub(super) kernel: Arc<Kallsyms>,
     enabled: bool,
     kernel_name: Arc<str>,
     jit: HashMap<i32, PerfMap>,
@@ -78,7 +78,7 @@ impl Symbols {
     pub(super) fn new(kernel: Kallsyms, enabled: bool) -> Self {
         Symbols {
             spaces: AddressSpaces::default(),
-            kernel,
+            kernel: Arc::new(kernel),
             enabled,
             kernel_name: "[kernel.kallsyms]".into(),
             jit: HashMap::new(),

@@ -2,6 +2,7 @@
 
 use super::class_plan::ClassPlan;
 use super::fields_text::{self, FieldsText};
+use super::kallsyms::Kallsyms;
 use super::number;
 use super::options::Column;
 use super::stack;
@@ -42,11 +43,12 @@ pub(super) fn write_usual(
     plan: &ClassPlan,
     record: &EventRecord<'_>,
     task: &TaskColumns,
-    symbols: &mut Symbols,
+    kernel: &Kallsyms,
+    mut symbols: Option<&mut Symbols>,
 ) {
     write_prefix(out, record, task);
     out.extend_from_slice(&plan.label);
-    write_text(out, plan, record, task, symbols);
+    write_text(out, plan, record, task, kernel, symbols.as_deref_mut());
     out.push(b'\n');
     write_stack(out, plan, record, task, symbols);
 }
@@ -95,7 +97,8 @@ pub(super) fn write_columns(
     plan: &ClassPlan,
     record: &EventRecord<'_>,
     task: &TaskColumns,
-    symbols: &mut Symbols,
+    kernel: &Kallsyms,
+    mut symbols: Option<&mut Symbols>,
 ) {
     let line = out.len();
     let mut named = plan.named.iter();
@@ -117,7 +120,9 @@ pub(super) fn write_columns(
                 out.push(b':');
             }
             Column::Source => out.extend_from_slice(plan.class.namespace.as_bytes()),
-            Column::Text => write_text(out, plan, record, task, symbols),
+            Column::Text => {
+                write_text(out, plan, record, task, kernel, symbols.as_deref_mut());
+            }
             Column::Stack => {}
             Column::Field(name) => {
                 out.extend_from_slice(name.as_bytes());
@@ -173,18 +178,19 @@ fn write_cpu(out: &mut Vec<u8>, record: &EventRecord<'_>) {
     }
 }
 
-/// The event's own text.
+/// The event's own text. Without `symbols` an address in it stays as it is.
 pub(super) fn write_text(
     out: &mut Vec<u8>,
     plan: &ClassPlan,
     record: &EventRecord<'_>,
     task: &TaskColumns,
-    symbols: &mut Symbols,
+    kernel: &Kallsyms,
+    symbols: Option<&mut Symbols>,
 ) {
     if let Some(entry) = &plan.entry
         && let Some(bytes) = entry.bytes(record.payload)
     {
-        plan.entry_text.write(out, entry, bytes, &symbols.kernel);
+        plan.entry_text.write(out, entry, bytes, kernel);
         return;
     }
     let perf = matches!(
@@ -209,7 +215,7 @@ pub(super) fn write_text(
         }
         out.extend_from_slice(b"ip=");
         number::hex(out, ip);
-        if symbols.enabled() {
+        if let Some(symbols) = symbols.filter(|s| s.enabled()) {
             out.push(b' ');
             let frame = symbols.frame(Context::of_address(ip), task.process(), ip);
             stack::write_frame(out, frame);
@@ -222,9 +228,9 @@ fn write_stack(
     plan: &ClassPlan,
     record: &EventRecord<'_>,
     task: &TaskColumns,
-    symbols: &mut Symbols,
+    symbols: Option<&mut Symbols>,
 ) {
-    let Some(callchain) = &plan.callchain else {
+    let (Some(callchain), Some(symbols)) = (&plan.callchain, symbols) else {
         return;
     };
     stack::for_each_frame(
