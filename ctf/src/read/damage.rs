@@ -1,6 +1,7 @@
 //! What is wrong with a trace.
 
 use kstrace_schema::{Error, ErrorKind};
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// A place in a data stream file that is not what it should be.
@@ -14,14 +15,14 @@ pub struct Damage {
     /// Offset of the packet or record in it.
     pub offset: u64,
     /// Which field is wrong.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// How.
     pub reason: String,
 }
 
 impl Damage {
     /// As the error that crosses to other rooms.
-    pub(super) fn into_error(self, kind: ErrorKind) -> Error {
+    pub(crate) fn into_error(self, kind: ErrorKind) -> Error {
         let message = format!(
             "{} is damaged: what was whole before byte {} has been read",
             self.file.display(),

@@ -101,7 +101,7 @@ impl LaneStream {
         Damage {
             file,
             offset,
-            field,
+            field: field.into(),
             reason: reason.into(),
         }
     }

@@ -1,0 +1,26 @@
+//! CTF traces of any maker as input.
+//!
+//! The metadata ([`metadata`], then [`tsdl`](crate::tsdl) or
+//! [`ctf2`](crate::ctf2)) becomes a [`TraceClass`](crate::ir::TraceClass), and
+//! that, once, a plan for each stream ([`plan`]): which class of the model an
+//! event is, and how its payload is got from the bits. A payload of whole bytes
+//! is handed over as it stands in the file ([`skim`]); any other is written
+//! anew ([`exec`]).
+
+mod bits;
+mod clock;
+mod describe;
+mod discover;
+mod exec;
+mod header;
+mod map;
+pub(crate) mod metadata;
+mod model;
+mod node;
+mod plan;
+mod reader;
+mod skim;
+mod stream;
+
+pub use discover::is_ctf_trace;
+pub use reader::CtfReader;

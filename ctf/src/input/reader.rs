@@ -1,0 +1,285 @@
+//! Opening traces.
+
+use super::clock::{ClockMap, session_clock};
+use super::exec::Facts;
+use super::map::MappedFile;
+use super::plan::{Shared, StreamPlan, stream_plan};
+use super::stream::{CtfStream, Progress, TracePlan, packet_start};
+use super::{describe, discover, metadata};
+use crate::ir::{Origin, TraceClass};
+use kstrace_schema::{
+    Capture, Cpu, Error, ErrorKind, EventRecordClass, FileInput, RecordStream, Result, SessionInfo,
+    Sink, Source, SourceId, SourceInfo,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// One trace of those in the directory.
+struct TraceInput {
+    plan: Arc<TracePlan>,
+    streams: Vec<StreamFiles>,
+}
+
+/// The files of one data stream.
+#[derive(Debug)]
+struct StreamFiles {
+    stream_id: u64,
+    instance: Option<u64>,
+    cpu: Cpu,
+    /// With the time of their first packets.
+    files: Vec<(u64, PathBuf)>,
+}
+
+/// A CTF trace, or a tree of them, written by any tool.
+///
+/// Versions 1.8 and 2 are read. Each trace is a source of the session, each
+/// data stream a stream. See the crate's documentation for how events become
+/// records.
+pub struct CtfReader {
+    dir: PathBuf,
+    session: SessionInfo,
+    classes: Vec<Arc<EventRecordClass>>,
+    traces: Vec<TraceInput>,
+    progress: Arc<Progress>,
+}
+
+impl std::fmt::Debug for CtfReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CtfReader")
+            .field("dir", &self.dir)
+            .field("traces", &self.traces.len())
+            .field("classes", &self.classes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CtfReader {
+    /// Opens the trace in `dir`, or all traces below it.
+    ///
+    /// # Errors
+    /// When there is none, when metadata cannot be read or says what cannot be,
+    /// or when the clocks of several traces cannot be related. Damaged
+    /// records are found only when they are read.
+    pub fn open(dir: &Path) -> Result<CtfReader> {
+        let dirs = discover::traces(dir)?;
+        if dirs.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("{}: no file 'metadata' in it or below", dir.display()),
+            ));
+        }
+        let mut texts = Vec::with_capacity(dirs.len());
+        let mut parsed = Vec::with_capacity(dirs.len());
+        for dir in &dirs {
+            let path = dir.join("metadata");
+            let text = metadata::read(&path)?;
+            let trace = crate::metadata_class(&text)
+                .map_err(|e| e.context(format!("{}: not usable", path.display())))?;
+            texts.push(text);
+            parsed.push(trace);
+        }
+        let all = parsed.iter().collect::<Vec<_>>();
+        let (clock, clock_maps) = session_clock(&all)?;
+        let mut reader = CtfReader {
+            dir: dir.to_owned(),
+            session: SessionInfo {
+                uuid: describe::session_uuid(all.first().copied(), &texts.concat()),
+                clock,
+                host: describe::host(&all),
+                capture: Capture::default(),
+                sources: Vec::new(),
+            },
+            classes: Vec::new(),
+            traces: Vec::new(),
+            progress: Arc::new(Progress::default()),
+        };
+        for (index, (trace, maps)) in parsed.iter().zip(&clock_maps).enumerate() {
+            let source = u16::try_from(index + 1).map(SourceId).map_err(|_| {
+                Error::new(ErrorKind::Unsupported, "more than 65534 traces in one tree")
+            })?;
+            let path = dirs[index].strip_prefix(dir).unwrap_or(&dirs[index]);
+            let path = path.to_string_lossy();
+            let info = describe::source(trace, source, &path, &texts[index]);
+            reader.session.sources.push(info);
+            reader.add(trace, &dirs[index], source, maps)?;
+        }
+        Ok(reader)
+    }
+
+    /// The directory that was opened.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The classes of all events, by id.
+    pub fn classes(&self) -> &[Arc<EventRecordClass>] {
+        &self.classes
+    }
+
+    fn add(
+        &mut self,
+        trace: &TraceClass,
+        dir: &Path,
+        source: SourceId,
+        clocks: &[ClockMap],
+    ) -> Result<()> {
+        let classes = &mut self.classes;
+        let mut streams = BTreeMap::new();
+        for stream in &trace.streams {
+            let plan = plan_of(trace, stream, clocks, source, classes).map_err(|e| {
+                e.context(format!("{}/metadata: stream {}", dir.display(), stream.id))
+            })?;
+            streams.insert(stream.id, Arc::new(plan));
+        }
+        let only_stream = match trace.streams.as_slice() {
+            [only] => Some(only.id),
+            _ => None,
+        };
+        let plan = Arc::new(TracePlan {
+            source,
+            uuid: trace.uuid,
+            streams,
+            only_stream,
+            probe: probe(trace)
+                .map_err(|e| e.context(format!("{}/metadata: packet.header", dir.display())))?,
+        });
+        let mut found: Vec<StreamFiles> = Vec::new();
+        for (path, len) in discover::stream_files(dir)? {
+            self.progress.total.fetch_add(len, Ordering::Relaxed);
+            let first = first_packet(&plan, &path)?;
+            let joined = found.iter_mut().find(|f| {
+                f.instance.is_some()
+                    && (f.stream_id, f.instance) == (first.stream_id, first.instance)
+            });
+            match joined {
+                Some(stream) => stream.files.extend(first.files),
+                None => found.push(first),
+            }
+        }
+        for stream in &mut found {
+            stream.files.sort();
+        }
+        self.traces.push(TraceInput {
+            plan,
+            streams: found,
+        });
+        Ok(())
+    }
+}
+
+/// The plan of a stream class; the classes of its events go to `classes`.
+fn plan_of(
+    trace: &TraceClass,
+    stream: &crate::ir::StreamType,
+    clocks: &[ClockMap],
+    source: SourceId,
+    classes: &mut Vec<Arc<EventRecordClass>>,
+) -> Result<StreamPlan> {
+    stream_plan(trace, stream, clocks, |event, shape| {
+        let mut class = describe::class(trace, stream, event, source, shape);
+        let id = u16::try_from(classes.len())
+            .ok()
+            .filter(|id| *id < u16::MAX)
+            .ok_or_else(|| super::node::Unresolved {
+                field: event.name.clone(),
+                reason: "more than 65535 events in all traces".to_owned(),
+            })?;
+        class.id = kstrace_schema::ClassId(id);
+        let id = class.id;
+        classes.push(Arc::new(class));
+        Ok(id)
+    })
+    .map_err(|e| Error::with_source(ErrorKind::InvalidData, "an event cannot be read", e))
+}
+
+/// What reads a packet's header before its stream class is known.
+fn probe(trace: &TraceClass) -> Result<Shared> {
+    let mut resolver = super::node::Resolver::new();
+    resolver.set(Origin::PacketHeader, trace.packet_header.as_deref());
+    let mut node = resolver
+        .resolve(Origin::PacketHeader)
+        .map_err(|e| Error::with_source(ErrorKind::InvalidData, "cannot be read", e))?;
+    if let Some(node) = &mut node {
+        resolver.mark(Origin::PacketHeader, node);
+    }
+    let members = match &node {
+        Some(super::node::Node::Struct { members, .. }) => members.len(),
+        _ => 0,
+    };
+    Ok(Shared {
+        node,
+        kept: vec![false; members],
+    })
+}
+
+/// Which stream a file is of. A damaged first packet is told when it is read.
+fn first_packet(plan: &TracePlan, path: &Path) -> Result<StreamFiles> {
+    let map =
+        MappedFile::open(path).map_err(|e| Error::io(format!("map {}", path.display()), e))?;
+    let bytes = map.bytes();
+    let (stream_id, facts) = plan.stream_of(bytes).unwrap_or_else(|_| {
+        (
+            plan.streams.keys().next().copied().unwrap_or(0),
+            Facts::default(),
+        )
+    });
+    let start = plan.streams.get(&stream_id).and_then(|stream| {
+        let mut slots = vec![0; stream.slots];
+        packet_start(stream, bytes, &mut slots, 0, &mut Vec::new()).ok()
+    });
+    let packet = start.map(|s| s.facts).unwrap_or_default();
+    Ok(StreamFiles {
+        stream_id,
+        instance: facts.stream_instance,
+        cpu: packet
+            .cpu
+            .and_then(|cpu| u32::try_from(cpu).ok())
+            .map_or(Cpu::NONE, Cpu),
+        files: vec![(packet.begin.unwrap_or(0), path.to_owned())],
+    })
+}
+
+impl Source for CtfReader {
+    fn info(&self) -> &SourceInfo {
+        // There is at least one trace.
+        &self.session.sources[0]
+    }
+
+    fn streams(&mut self, sink: &mut dyn Sink) -> Result<Vec<Box<dyn RecordStream>>> {
+        for class in &self.classes {
+            sink.class(class)?;
+        }
+        let mut streams: Vec<Box<dyn RecordStream>> = Vec::new();
+        for trace in &self.traces {
+            for stream in &trace.streams {
+                let files = stream.files.iter().map(|(_, path)| path.clone()).collect();
+                let made = CtfStream::new(
+                    Arc::clone(&trace.plan),
+                    stream.stream_id,
+                    stream.cpu,
+                    files,
+                    Arc::clone(&self.progress),
+                );
+                if let Some(made) = made {
+                    streams.push(Box::new(made));
+                }
+            }
+        }
+        Ok(streams)
+    }
+}
+
+impl FileInput for CtfReader {
+    fn session(&self) -> &SessionInfo {
+        &self.session
+    }
+
+    fn progress_bytes(&self) -> Option<(u64, u64)> {
+        Some((
+            self.progress.total.load(Ordering::Relaxed),
+            self.progress.read.load(Ordering::Relaxed),
+        ))
+    }
+}
