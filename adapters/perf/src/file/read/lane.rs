@@ -8,6 +8,7 @@
 
 use super::damage::Place;
 use super::inflate::Inflate;
+use super::map::prefetch;
 use super::order::Order;
 use super::outer::{Outer, Plain};
 use super::router::Router;
@@ -25,10 +26,12 @@ use std::sync::Arc;
 const AUX_PIECE_BYTES: u64 = 32 << 10;
 /// After so many bytes without a finished round, what needs no sorting is handed on.
 const PAUSE_BYTES: u64 = 4 << 20;
+/// What waits for its round beyond this is put aside.
+const ASIDE_BYTES: u64 = 96 << 20;
+/// How far ahead of the record at hand memory is asked for.
+const AHEAD_BYTES: usize = 1024;
 /// Rounds are read together up to this: fewer, longer runs, still within the cache.
 const BATCH_BYTES: u64 = 256 << 10;
-/// What waits for its round is put aside when it is more than this.
-const ASIDE_BYTES: u64 = 64 << 20;
 /// Runs kept for sorting; more can only be a file that is not sorted at all.
 const MAX_RUNS: usize = 1 << 20;
 /// `PERF_RECORD_HEADER_ATTR`.
@@ -308,6 +311,8 @@ impl Lane {
                 break Stop::End;
             };
             let size = usize::from(head.size);
+            prefetch(bytes, at + AHEAD_BYTES);
+            prefetch(bytes, at + AHEAD_BYTES + 64);
             if head.r#type >= HEADER_ATTR {
                 break Stop::User;
             }
@@ -583,7 +588,7 @@ impl Lane {
             }
             self.scan_at += piece;
             if self.runs.is_empty() {
-                self.outer.release(self.scan_at, self.scan_at);
+                self.outer.release(self.scan_at);
             }
         }
         Ok(())
@@ -646,11 +651,10 @@ impl Lane {
     /// Lets go of what was handed on.
     fn release(&mut self) {
         let outer = self.runs.first_needed(Space::Outer).unwrap_or(self.scan_at);
-        self.outer.release(outer.min(self.scan_at), self.scan_at);
-        let plain = self
-            .runs
-            .first_needed(Space::Plain)
-            .unwrap_or(self.plain_scan_at);
+        let outer = outer.min(self.scan_at);
+        self.outer.release(outer);
+        let plain = self.runs.first_needed(Space::Plain);
+        let plain = plain.unwrap_or(self.plain_scan_at);
         self.plain.release(plain.min(self.plain_scan_at));
         self.statistics
             .set_progress(self.index, self.scan_at - self.start);
@@ -680,10 +684,11 @@ impl Lane {
 
     fn read_on(&mut self) -> Result<()> {
         let begun_at = self.scan_at;
+        let mut aside = 0;
         self.batch_is_open = false;
         loop {
             match self.step()? {
-                Step::Go => {}
+                Step::Go | Step::Pause => {}
                 Step::Round => {
                     self.complete_ns = self.complete_ns.max(self.round_youngest_ns);
                     self.round_youngest_ns = self.runs.youngest_ns;
@@ -696,29 +701,23 @@ impl Lane {
                     }
                 }
                 Step::Hold => return Ok(()),
-                Step::Pause => {
-                    if self.runs.heap.len() >= MAX_RUNS
-                        || self.pending_bytes() > self.max_pending_bytes
-                    {
-                        self.give_up_half();
-                        return Ok(());
-                    }
-                    if self.scan_at - begun_at >= ASIDE_BYTES {
-                        self.outer
-                            .put_aside(self.scan_at - PAUSE_BYTES, self.scan_at);
-                    }
-                    let far = self.scan_at - begun_at >= PAUSE_BYTES;
-                    if far && !self.runs.immediate.is_empty() && self.runs.heap.is_empty() {
-                        return Ok(());
-                    }
-                }
                 Step::End => {
                     self.ended = true;
                     return Ok(());
                 }
             }
-            if self.pending_bytes() > self.max_pending_bytes {
+            if self.runs.heap.len() >= MAX_RUNS || self.pending_bytes() > self.max_pending_bytes {
                 self.give_up_half();
+                return Ok(());
+            }
+            if self.scan_at - begun_at >= ASIDE_BYTES + aside {
+                // Seldom: rounds are not that long.
+                self.outer
+                    .put_aside(begun_at + aside, self.scan_at - PAUSE_BYTES);
+                aside = self.scan_at - PAUSE_BYTES - begun_at;
+            }
+            // What needs no sorting need not wait for the end of the round.
+            if self.has_immediate() && self.scan_at - begun_at >= PAUSE_BYTES {
                 return Ok(());
             }
         }
@@ -728,15 +727,10 @@ impl Lane {
         let time_ns = part.stamp_ns.max(self.floor_ns);
         self.floor_ns = time_ns;
         let time = SessionTime::from_ns(time_ns);
-        let (bytes, base) = match part.space {
-            Space::Outer => self.outer.bytes(),
-            Space::Plain => (&self.plain.buffer[..], self.plain.base),
+        let bytes = match part.space {
+            Space::Outer => self.outer.slice(part.at, part.end),
+            Space::Plain => self.plain.slice(part.at, part.end),
         };
-        // Positions of this lane lie within what it holds.
-        let place = |at: u64| usize::try_from(at - base).unwrap_or(usize::MAX);
-        let bytes = bytes
-            .get(place(part.at)..place(part.end))
-            .unwrap_or_default();
         if part.is_aux_data {
             self.router.aux_data(bytes, time, sink)?;
             return Ok(1);
@@ -768,13 +762,11 @@ impl Lane {
         sink: &mut dyn Sink,
     ) -> Result<u64> {
         let order = self.order;
-        let (bytes, base) = match run.space {
-            Space::Outer => self.outer.bytes(),
-            Space::Plain => (&self.plain.buffer[..], self.plain.base),
+        let bytes = match run.space {
+            Space::Outer => self.outer.slice(run.at, run.end),
+            Space::Plain => self.plain.slice(run.at, run.end),
         };
         let router = &mut self.router;
-        let place = |at: u64| usize::try_from(at - base).unwrap_or(usize::MAX);
-        let bytes = bytes.get(place(run.at)..place(run.end)).unwrap_or_default();
         let mut at = 0usize;
         let mut time_ns = run.time_ns;
         let mut floor_ns = self.floor_ns;
@@ -784,6 +776,8 @@ impl Lane {
             let Some(record) = bytes.get(at..at + usize::from(head.size)) else {
                 break;
             };
+            prefetch(bytes, at + AHEAD_BYTES);
+            prefetch(bytes, at + AHEAD_BYTES + 64);
             if emitted > 0 {
                 time_ns = router.time_of(record, head).unwrap_or(time_ns);
                 if time_ns > until_ns || (time_ns == until_ns && !inclusive) {
@@ -835,7 +829,13 @@ impl RecordStream for Lane {
             let result = self.read_on();
             if !self.emitted_any && self.floor_ns == 0 {
                 // What stands before all that has a time gets the first time there is.
-                self.floor_ns = self.runs.heap.peek().map_or(0, |run| run.time_ns);
+                let latest_ns = if self.ended {
+                    u64::MAX
+                } else {
+                    self.complete_ns
+                };
+                let first = self.runs.heap.peek().map_or(0, |run| run.time_ns);
+                self.floor_ns = first.min(latest_ns);
             }
             if let Err(e) = result {
                 self.ended = true;

@@ -46,7 +46,7 @@ use kstrace_schema::{
 use lane::{Lane, LaneSetup};
 use map::FileMap;
 use order::Order;
-use outer::{Outer, StreamBuffer};
+use outer::Outer;
 use router::Router;
 use session::Facts;
 use statistics::Statistics;
@@ -107,6 +107,8 @@ struct Described {
 struct Part {
     place: Place,
     outer: Outer,
+    /// Bytes of records; 0 for a stream.
+    length: u64,
     start: u64,
     described_to: u64,
     damage: Vec<Error>,
@@ -134,18 +136,18 @@ impl PerfDataReader {
             return Self::from_stream(&name, file, options);
         }
         let place = Place::new(&name);
-        let map = Self::map(&file, &place)?;
-        let (described, part) = Self::describe_map(map, place)?;
-        let total = part_bytes(&part);
+        let (described, part) = Self::describe_file(file, place)?;
+        let total = part.length;
         Self::finish(described, vec![part], Some(total), options)
     }
 
     /// Reads an open regular file.
     pub(in crate::file) fn of_file(name: &str, file: &File) -> Result<Self> {
         let place = Place::new(name);
-        let map = Self::map(file, &place)?;
-        let (described, part) = Self::describe_map(map, place)?;
-        let total = part_bytes(&part);
+        let fail = |e| Error::io(format!("cannot read '{name}'"), e);
+        let file = file.try_clone().map_err(fail)?;
+        let (described, part) = Self::describe_file(file, place)?;
+        let total = part.length;
         Self::finish(described, vec![part], Some(total), ReadOptions::default())
     }
 
@@ -160,17 +162,14 @@ impl PerfDataReader {
         options: ReadOptions,
     ) -> Result<Self> {
         let place = Place::new(name);
-        let mut outer = Outer::Stream(StreamBuffer::new(Box::new(stream)));
+        let mut outer = Outer::stream(Box::new(stream));
         outer.ensure(0, PIPE_HEADER_BYTES as usize, &place)?;
         let head = header::head(outer.bytes().0);
         let is_file = head.is_some_and(|head| head.size != PIPE_HEADER_BYTES);
         if is_file {
-            let Outer::Stream(stream) = outer else {
-                return Err(Error::new(ErrorKind::Io, "a stream is no stream"));
-            };
-            let map = spool(stream, &place)?;
-            let (described, part) = Self::describe_map(map, place)?;
-            let total = part_bytes(&part);
+            let file = spool(outer, &place)?;
+            let (described, part) = Self::describe_file(file, place)?;
+            let total = part.length;
             return Self::finish(described, vec![part], Some(total), options);
         }
         let (described, part) = Self::describe_pipe(outer, place)?;
@@ -191,11 +190,12 @@ impl PerfDataReader {
     }
 
     /// A regular file: one of perf's files, or what a pipe held.
-    fn describe_map(map: FileMap, place: Place) -> Result<(Described, Part)> {
+    fn describe_file(file: File, place: Place) -> Result<(Described, Part)> {
+        let map = Self::map(&file, &place)?;
         let bytes = map.bytes();
         if header::head(bytes).is_some_and(|head| head.size == PIPE_HEADER_BYTES) {
             let end = bytes.len() as u64;
-            return Self::describe_pipe(Outer::map(map, 0, end), place);
+            return Self::describe_pipe(Outer::file(map, 0, end), place);
         }
         let header = FileHeader::parse(bytes, &place)?;
         let order = header.order;
@@ -236,7 +236,8 @@ impl PerfDataReader {
         };
         let start = start.min(end);
         let part = Part {
-            outer: Outer::map(map, start, end),
+            length: end - start,
+            outer: Outer::file(map, start, end),
             start,
             described_to: start,
             damage,
@@ -270,8 +271,12 @@ impl PerfDataReader {
         for event in &mut found.events {
             event.take_format(&found.texts);
         }
+        let length = outer
+            .len_of_file()
+            .map_or(0, |len| len.saturating_sub(start));
         let part = Part {
             outer,
+            length,
             start,
             described_to: found.described_to,
             damage: Vec::new(),
@@ -293,10 +298,9 @@ impl PerfDataReader {
         let main = path.join("data");
         let file = File::open(&main).map_err(|e| fail(&main, e))?;
         let place = Place::new(main.display().to_string());
-        let map = Self::map(&file, &place)?;
-        let (mut described, part) = Self::describe_map(map, place)?;
+        let (mut described, part) = Self::describe_file(file, place)?;
         described.mode = "directory";
-        let mut total = part_bytes(&part);
+        let mut total = part.length;
         let mut parts = vec![part];
         for path in part_files(path).map_err(|e| fail(path, e))? {
             let file = File::open(&path).map_err(|e| fail(&path, e))?;
@@ -305,7 +309,8 @@ impl PerfDataReader {
             let end = map.bytes().len() as u64;
             total += end;
             parts.push(Part {
-                outer: Outer::map(map, 0, end),
+                length: end,
+                outer: Outer::file(map, 0, end),
                 start: 0,
                 described_to: 0,
                 damage: Vec::new(),
@@ -421,11 +426,6 @@ impl FileInput for PerfDataReader {
     }
 }
 
-fn part_bytes(part: &Part) -> u64 {
-    let (bytes, base) = part.outer.bytes();
-    (base + bytes.len() as u64).saturating_sub(part.start)
-}
-
 /// `data.0`, `data.1` and so on, in the order of their numbers.
 fn part_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
@@ -443,11 +443,11 @@ fn part_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// A file that came by a stream, in a temporary file that has no name.
-fn spool(mut stream: StreamBuffer, place: &Place) -> Result<FileMap> {
+fn spool(mut stream: Outer, place: &Place) -> Result<File> {
     let fail = |e| Error::io(format!("cannot put '{}' aside", place.file()), e);
     let mut file = super::temporary::file().map_err(fail)?;
     stream.copy_to(&mut file).map_err(fail)?;
-    PerfDataReader::map(&file, place)
+    Ok(file)
 }
 
 /// 128 bits of what tells one file from another.
