@@ -3,3 +3,4 @@
 mod collect;
 mod helper;
 mod live;
+mod trace_dat;

@@ -8,7 +8,7 @@ use kstrace_schema::{
     namespace,
 };
 use kstrace_tracepoint::{AnyField, Entry, Measured, TracepointLayout};
-use tracefs::format::EventFormat;
+use tracefs::format::{EventFormat, FieldKind, FormatField};
 
 /// `PERF_RECORD_COMM` of `linux/perf_event.h`.
 const PERF_RECORD_COMM: u32 = 3;
@@ -42,6 +42,8 @@ pub(super) struct EntryPlan {
     pub(super) buffer: usize,
     /// The number to put in place of `common_type`.
     pub(super) common_type: Option<[u8; 2]>,
+    /// Bytes behind the payload that the kernel's entry has to fill its structure.
+    pub(super) slack_bytes: usize,
     pub(super) names: Vec<NameField>,
 }
 
@@ -197,6 +199,7 @@ impl Mapper {
         Plan::Entry(EntryPlan {
             buffer,
             common_type: (id != own).then(|| self.type_bytes(id)),
+            slack_bytes: slack_bytes(format),
             names: if learn_names {
                 names(class, None)
             } else {
@@ -330,6 +333,32 @@ impl Mapper {
             names: names(class, None),
         }))
     }
+}
+
+/// How much longer than what a format says the kernel's entries are: their structure is
+/// as long as its alignment wants. Some readers look there.
+fn slack_bytes(format: &str) -> usize {
+    let Ok(format) = EventFormat::parse(format) else {
+        return 0;
+    };
+    // Entries of probes are no structures.
+    if format.print_fmt.starts_with("\"(%lx") {
+        return 0;
+    }
+    let alignment = |field: &FormatField| {
+        let size = match &field.kind {
+            FieldKind::Array {
+                element_size_bytes, ..
+            } => *element_size_bytes,
+            FieldKind::String => 1,
+            _ => field.size_bytes,
+        };
+        // What is not of a natural size is made of smaller things.
+        1 << (size | field.offset_bytes | 8).trailing_zeros()
+    };
+    let alignment = format.all_fields().map(alignment).max().unwrap_or(1);
+    let len = format.fixed_len_bytes() as usize;
+    len.next_multiple_of(alignment) - len
 }
 
 fn names(class: &EventRecordClass, entry: Option<&Entry>) -> Vec<NameField> {

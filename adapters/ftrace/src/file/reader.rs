@@ -103,9 +103,13 @@ impl TraceDatReader {
             )
         })?;
         let stated_clock = meta.option(id::TRACECLOCK).and_then(clock::selected);
+        let top_clock = meta.buffers.first().and_then(|top| top.clock.clone());
         let clock_of = |buffer: &BufferMap| {
-            let name = buffer.clock.clone().filter(|name| !name.is_empty());
-            let name = name.or_else(|| stated_clock.clone());
+            let own = buffer.clock.clone().filter(|name| !name.is_empty());
+            // trace-cmd 3.1 says of every buffer what is true of the top one, even if that
+            // recorded nothing; TRACECLOCK is of one that did.
+            let unsaid = own.is_none() || own == top_clock;
+            let name = stated_clock.clone().filter(|_| unsaid).or(own);
             // trace-cmd's own default, and the kernel's.
             let name = name.unwrap_or_else(|| "local".to_owned());
             FileClock::new(&name, &meta.options, endian)

@@ -107,10 +107,6 @@ impl Stream {
         self.clock = clock;
     }
 
-    pub(super) fn clock_is_plain(&self) -> bool {
-        self.clock_is_plain
-    }
-
     /// Lines of a `saved_cmdlines`. The first ones are kept as they are.
     pub(super) fn saved_names(&mut self, lines: Vec<u8>) {
         if self.saved_names.is_empty() {
@@ -235,6 +231,7 @@ impl Stream {
         record: &EventRecord<'_>,
         entry: &[u8],
         common_type: Option<[u8; 2]>,
+        slack_bytes: usize,
     ) -> Result<(), Refused> {
         let cpu = self.cpu_in_file(record.cpu);
         let has_lane = |buffers: &[Buffer]| {
@@ -263,11 +260,15 @@ impl Stream {
         } else {
             self.clock.raw(shown)
         };
-        let Some(place) = lane.add(&mut self.waiting, raw, entry.len())? else {
+        let len_bytes = entry.len() + slack_bytes;
+        let Some(place) = lane.add(&mut self.waiting, raw, len_bytes)? else {
             self.too_long += 1;
             return Err(Refused::NotHeld);
         };
-        place.copy_from_slice(entry);
+        if let Some((data, slack)) = place.split_at_mut_checked(entry.len()) {
+            data.copy_from_slice(entry);
+            slack.fill(0);
+        }
         if let (Some(id), Some(field)) = (common_type, place.get_mut(..2)) {
             field.copy_from_slice(&id);
         }
@@ -284,7 +285,13 @@ impl Stream {
         if !plan.names.is_empty() {
             self.learn(&plan.names, None, record.payload);
         }
-        self.put(plan.buffer, record, record.payload, plan.common_type)
+        self.put(
+            plan.buffer,
+            record,
+            record.payload,
+            plan.common_type,
+            plan.slack_bytes,
+        )
     }
 
     /// The entry is within the payload.
@@ -301,7 +308,7 @@ impl Stream {
         if !plan.names.is_empty() {
             self.learn(&plan.names, Some(&plan.entry), record.payload);
         }
-        self.put(plan.buffer, record, entry, plan.common_type)
+        self.put(plan.buffer, record, entry, plan.common_type, 0)
     }
 
     /// An entry is made.
@@ -333,7 +340,7 @@ impl Stream {
         let mut entry = std::mem::take(&mut self.entry);
         let fits = plan.synthetic.encode(record.payload, tid, &mut entry);
         let outcome = if fits {
-            self.put(plan.buffer, record, &entry, Some(plan.common_type))
+            self.put(plan.buffer, record, &entry, Some(plan.common_type), 0)
         } else {
             self.too_long += 1;
             Err(Refused::NotHeld)

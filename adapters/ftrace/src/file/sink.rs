@@ -89,6 +89,8 @@ struct FileFacts {
     /// The source whose trace.dat this one takes after.
     primary: Option<SourceId>,
     clock: String,
+    /// It is the clock of the primary source, and what its buffers say of theirs holds.
+    clock_kept: bool,
     options: Vec<FileOption>,
 }
 
@@ -134,6 +136,7 @@ impl TraceDatSink {
                 header_page: layout.header_page().into_bytes(),
                 primary: None,
                 clock: "local".to_owned(),
+                clock_kept: false,
                 options: Vec::new(),
             },
             stream,
@@ -263,6 +266,7 @@ impl TraceDatSink {
                     );
                 }
                 self.facts.clock = name.to_owned();
+                self.facts.clock_kept = true;
                 self.facts.options = kept;
                 self.facts.options.retain(|option| {
                     option.id != id::CPUCOUNT && !(shifted && option.id == id::TIME_SHIFT)
@@ -321,7 +325,7 @@ impl TraceDatSink {
         let size = facts.page_size_bytes.map(u64::from);
         let size = size.or_else(|| attributes::number(source, key::SUB_BUFFER));
         let size = sound_page_size(size).filter(|_| self.options.version != 6);
-        let clock = facts.clock.filter(|_| self.stream.clock_is_plain());
+        let clock = facts.clock.filter(|_| self.facts.clock_kept);
         let cpus = facts.cpus.iter().copied().filter(|cpu| *cpu < limits::CPUS);
         self.stream.add_buffer(
             source.id,
