@@ -4,12 +4,12 @@ use super::selection::SelectionArgs;
 use super::transfer_progress::TransferProgress;
 use super::usage;
 use crate::convert::{
-    Format, OutputOptions, Selected, Target, create_output, open_input, transfer,
+    Format, OutputOptions, Selected, Target, create_output, kernel_symbols, open_input, transfer,
 };
-use crate::engine::host;
 use crate::report::Kallsyms;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
+use kstrace_ftrace::file::{Compression, TraceDatOptions};
 use kstrace_schema::{ConversionReport, FileInput, FileOutput};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +45,12 @@ pub(super) struct WritingArgs {
     /// Addresses as they are
     #[arg(long)]
     no_symbols: bool,
+    /// The version of a trace.dat: 7, or 6 for trace-cmd before 3.0
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(6..=7))]
+    trace_dat_version: u32,
+    /// Compress a trace.dat (version 7)
+    #[arg(long)]
+    compress: bool,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -68,16 +74,22 @@ impl WritingArgs {
         output: &Path,
         input: &dyn FileInput,
     ) -> Result<Box<dyn FileOutput>> {
-        let clock = &input.session().clock;
-        let same_boot = !clock.boot_id.is_empty() && clock.boot_id == host::boot_id();
         let options = OutputOptions {
-            kernel: if same_boot && !self.no_symbols {
-                Kallsyms::of_running_kernel()
-            } else {
+            kernel: if self.no_symbols {
                 Kallsyms::default()
+            } else {
+                kernel_symbols(input.session())
             },
             symbols: !self.no_symbols,
             build_ids: true,
+            trace_dat: TraceDatOptions {
+                version: self.trace_dat_version,
+                compression: if self.compress {
+                    Compression::Zstd
+                } else {
+                    Compression::None
+                },
+            },
         };
         let target = Target::of(output);
         create_output(format, &target, options)

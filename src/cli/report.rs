@@ -1,10 +1,7 @@
 //! `kstrace report`: a trace as text or JSON Lines.
 
-use crate::convert::{open_input, transfer};
-use crate::engine::host;
-use crate::report::{
-    Column, CpuList, Filter, Kallsyms, OutputFormat, Report, ReportOptions, TimeBound,
-};
+use crate::convert::{kernel_symbols, open_input, transfer};
+use crate::report::{Column, CpuList, Filter, OutputFormat, Report, ReportOptions, TimeBound};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_ctf::{TraceReader, TraceState, is_kstrace_trace};
@@ -90,12 +87,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let shown = args.input.display();
     let mut input = open_input(&args.input).with_context(|| format!("cannot read {shown}"))?;
 
-    let same_boot = input.session().clock.boot_id == host::boot_id();
-    let kernel = if same_boot {
-        Kallsyms::of_running_kernel()
-    } else {
-        Kallsyms::default()
-    };
+    let kernel = kernel_symbols(input.session());
     let wants_symbols = options.symbols;
     // Standard output of Rust writes line by line; the report has a buffer of its own.
     let mut report = Report::new(Unbuffered::new()?, options, kernel);
@@ -107,8 +99,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     for damage in outcome.damage {
         eprintln!("kstrace: {:#}", anyhow::Error::new(damage));
     }
-    if !same_boot && wants_symbols && report.has_stacks() && !report.has_kernel_symbols() {
-        eprintln!("kstrace: {shown} is of another boot: kernel addresses stay unresolved");
+    if wants_symbols && report.has_stacks() && !report.has_kernel_symbols() {
+        eprintln!(
+            "kstrace: {shown} is of another kernel or boot: kernel addresses stay unresolved"
+        );
     }
     if report.lost() > 0 {
         let (n, s) = (report.lost(), if report.lost() == 1 { "" } else { "s" });

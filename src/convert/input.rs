@@ -1,7 +1,7 @@
 //! Recognising a trace by its content, and opening it.
 
 use super::format::Format;
-use kstrace_ctf::{TraceReader, is_kstrace_trace};
+use kstrace_ctf::{CtfReader, TraceReader, is_kstrace_trace};
 use kstrace_ftrace::file::TraceDatReader;
 use kstrace_perf::file::{PerfDataReader, ReadOptions};
 use kstrace_schema::{Error, ErrorKind, FileInput, Result, ResultExt};
@@ -64,6 +64,7 @@ pub fn open_input(path: &Path) -> Result<Box<dyn FileInput>> {
     }
     Ok(match recognise(path)? {
         Format::Native => Box::new(TraceReader::open(path)?),
+        Format::Ctf | Format::Ctf2 => Box::new(CtfReader::open(path)?),
         Format::PerfData => Box::new(PerfDataReader::open(path, ReadOptions::default())?),
         Format::TraceDat => Box::new(TraceDatReader::open(path)?),
         other => {

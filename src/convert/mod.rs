@@ -26,7 +26,7 @@ pub use input::{open_input, recognise};
 pub use merge::MergedInput;
 pub use native::NativeSink;
 pub use out_file::Target;
-pub use output::{OutputOptions, create_output};
+pub use output::{OutputOptions, create_output, kernel_symbols};
 pub use schema_diff::{Change, SchemaDiff};
 pub use selection::{Selected, Selection};
 pub use split::{SplitBy, Splitter};

@@ -3,8 +3,10 @@
 use super::format::Format;
 use super::native::NativeSink;
 use super::out_file::{Pending, Target, buffered};
+use crate::engine::host;
 use crate::report::{Kallsyms, OutputFormat, Report, ReportOptions};
 use kstrace_ctf::MetadataFormat;
+use kstrace_ftrace::file::{TraceDatOptions, TraceDatSink};
 use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
 use kstrace_perfetto::{PerfettoOptions, PerfettoSink};
 use kstrace_schema::{
@@ -25,6 +27,8 @@ pub struct OutputOptions {
     pub symbols: bool,
     /// Whether build ids are looked up in this machine's files (perf.data).
     pub build_ids: bool,
+    /// Version and compression (trace.dat).
+    pub trace_dat: TraceDatOptions,
 }
 
 /// An output of that form.
@@ -48,9 +52,21 @@ pub fn create_output(
             };
             match target {
                 Target::Path(path) => Box::new(PerfDataSink::create(path, perf)?),
-                Target::StandardOutput => return Err(no_pipe(format)),
+                Target::StandardOutput => in_file(target, |file| {
+                    Ok(Box::new(PerfDataSink::to_stream(
+                        "standard output",
+                        buffered(file),
+                        perf,
+                    )?))
+                })?,
             }
         }
+        Format::TraceDat => match target {
+            Target::Path(path) => Box::new(TraceDatSink::create(path, options.trace_dat)?),
+            Target::StandardOutput => in_file(target, |file| {
+                Ok(Box::new(TraceDatSink::to_writer(file, options.trace_dat)?))
+            })?,
+        },
         Format::Perfetto => in_file(target, |file| {
             let sink = PerfettoSink::to_writer(
                 "the Perfetto trace",
@@ -78,6 +94,21 @@ pub fn create_output(
             ));
         }
     })
+}
+
+/// The kernel symbols that fit a trace: those of the running kernel, if it is the one that was
+/// traced. What the trace brings along itself is taken otherwise.
+pub fn kernel_symbols(session: &SessionInfo) -> Kallsyms {
+    let (clock, host) = (&session.clock, &session.host);
+    if clock.boot_id.is_empty() {
+        let here = host::host_info();
+        if host.os_release == here.os_release && host.hostname == here.hostname {
+            return Kallsyms::of_running_kernel_if_confirmed();
+        }
+    } else if clock.boot_id == host::boot_id() {
+        return Kallsyms::of_running_kernel();
+    }
+    Kallsyms::default()
 }
 
 fn directory(format: Format, target: &Target) -> Result<&Path> {

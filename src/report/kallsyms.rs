@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracefs::print_fmt::{KernelSymbol, Symbols};
 
 /// Kernels have about 200,000 symbols in 15 MiB of text; more than this is not one.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
+
+/// Names of the address where the kernel's text begins; the table keeps one of them.
+const SAME_PLACE: [&str; 2] = ["_text", "_stext"];
 
 /// The kernel's symbols by address, and the strings and constants that its print formats name.
 #[derive(Debug, Default)]
@@ -14,6 +18,8 @@ pub struct Kallsyms {
     table: OnceLock<Table>,
     /// Whether the table is that of the running kernel, read when first needed.
     running: bool,
+    /// Set until it is known that the traced kernel lay where the running one lies.
+    unconfirmed: AtomicBool,
     strings: HashMap<u64, Box<str>>,
     /// Constants that print formats name, by name.
     pub(super) constants: BTreeMap<String, i64>,
@@ -54,6 +60,35 @@ impl Kallsyms {
         }
     }
 
+    /// The running kernel's, for a trace that is of the same release but does not say of which
+    /// boot. No symbol is given before the trace has told where its kernel's text begins and
+    /// that is the same place: after a reboot it is another one (KASLR).
+    pub fn of_running_kernel_if_confirmed() -> Self {
+        Kallsyms {
+            running: true,
+            unconfirmed: AtomicBool::new(true),
+            ..Kallsyms::default()
+        }
+    }
+
+    /// The trace's kernel had this symbol at this address.
+    pub(super) fn confirm(&self, name: &str, address: u64) {
+        if self.unconfirmed.load(Ordering::Relaxed) {
+            let here = self.table().resolve(address);
+            if here.is_some_and(|s| s.offset == 0 && (s.name == name || SAME_PLACE.contains(&name)))
+            {
+                self.unconfirmed.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes the symbols that a trace brought along, where there are none.
+    pub(super) fn add_symbols(&mut self, text: &str) {
+        if !self.running {
+            self.table.get_or_init(|| Table::parse(text));
+        }
+    }
+
     /// From text in the form of `/proc/kallsyms`: address, type, name, `[module]`.
     /// Lines of another form are passed over.
     pub fn parse(text: &str) -> Self {
@@ -80,13 +115,13 @@ impl Kallsyms {
 
     /// Whether there is no symbol at all.
     pub fn is_empty(&self) -> bool {
-        self.table().symbols.is_empty()
+        self.unconfirmed.load(Ordering::Relaxed) || self.table().symbols.is_empty()
     }
 
     /// Whether the table is that of the running kernel: the trace is of this boot,
     /// and what its processes left on this machine is theirs.
     pub(super) fn is_running(&self) -> bool {
-        self.running
+        self.running && !self.unconfirmed.load(Ordering::Relaxed)
     }
 
     fn table(&self) -> &Table {
@@ -101,6 +136,9 @@ impl Kallsyms {
 
     /// The symbol that an address lies in.
     pub(super) fn resolve(&self, address: u64) -> Option<KernelFrame<'_>> {
+        if self.unconfirmed.load(Ordering::Relaxed) {
+            return None;
+        }
         self.table().resolve(address)
     }
 }
@@ -221,6 +259,20 @@ mod tests {
         assert_eq!(at(0xffff_ffff_c000_0041), Some(("exit", 1, Some("[ext4]"))));
         assert_eq!(at(0x1000), None);
         assert_eq!(at(0xffff_ffff_9100_0123), None);
+    }
+
+    #[test]
+    fn symbols_wait_until_the_kernel_is_known_to_be_this_one() {
+        let table = Kallsyms {
+            unconfirmed: AtomicBool::new(true),
+            ..Kallsyms::parse("ffffffff81000000 T _text\nffffffff81000100 t do_it\n")
+        };
+        let at = |a| table.resolve(a).map(|s| s.offset);
+        assert_eq!(at(0xffff_ffff_8100_0101), None);
+        table.confirm("_text", 0xffff_ffff_8200_0000);
+        assert_eq!(at(0xffff_ffff_8100_0101), None);
+        table.confirm("_text", 0xffff_ffff_8100_0000);
+        assert_eq!(at(0xffff_ffff_8100_0101), Some(1));
     }
 
     #[test]

@@ -324,6 +324,11 @@ impl<W: Write> Report<W> {
     fn map(&mut self, plan: &ClassPlan, payload: &[u8]) -> Option<()> {
         let m = plan.mapping.as_ref()?;
         let path = String::from_utf8_lossy(m.path.get_bytes(payload)?);
+        if let Some(name) = path.strip_prefix("[kernel.kallsyms]") {
+            // perf puts the address of the symbol it names where a file's offset stands.
+            let address = m.file_offset.get_u64(payload)?;
+            self.symbols.kernel.confirm(name, address);
+        }
         let build_id = m.build_id.as_ref().and_then(|(size, id)| {
             let size = usize::try_from(size.get_u64(payload)?).ok()?;
             id.get_bytes(payload)?.get(..size).map(Into::into)
@@ -355,6 +360,9 @@ impl<W: Write> Sink for Report<W> {
             let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
             if let Some(formats) = text("ftrace.printk_formats") {
                 kernel.add_printk_formats(formats);
+            }
+            if let Some(symbols) = text("ftrace.kallsyms") {
+                kernel.add_symbols(symbols);
             }
             if let Some(constants) = source.attributes.get(CONSTANTS_ATTRIBUTE) {
                 // What cannot be read stays a number in the texts.
