@@ -68,10 +68,18 @@ fn run(command: &mut Command) -> Vec<u8> {
 pub(crate) fn record(path: &Path, arguments: &[&str], workload: &[&str]) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut command = Command::new("trace-cmd");
-    // Without function tracing, which this kernel may refuse, and with what is set up left so.
-    command.args(["record", "-d", "--no-filter", "-k", "-o"]);
-    run(command.arg(path).args(arguments).args(workload));
+    for _ in 0..5 {
+        let mut command = Command::new("trace-cmd");
+        // Without function tracing, which this kernel may refuse, and with what is set up left so.
+        command.args(["record", "-d", "--no-filter", "-k", "-o"]);
+        run(command.arg(path).args(arguments).args(workload));
+        if report(path, &[]).lines().count() > 2 {
+            return;
+        }
+        // Another trace-cmd on this machine, when it ends, stops every instance.
+        println!("nothing was recorded, once more");
+    }
+    panic!("trace-cmd record {arguments:?} records nothing");
 }
 
 /// `trace-cmd convert`.

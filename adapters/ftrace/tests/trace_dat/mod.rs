@@ -4,3 +4,4 @@ mod damage;
 mod fixture;
 mod kit;
 mod live;
+mod made;
