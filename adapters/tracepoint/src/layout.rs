@@ -143,6 +143,14 @@ impl<'a> Describer<'a> {
             }
             self.end = end;
         }
+        if let Some((count, _)) = counted
+            && let Some(member) = self.members.iter_mut().find(|m| m.name == count.name)
+            && let FieldClass::Integer(class) = &mut member.class
+        {
+            // Declared `int`, but the length of an array is none that could be negative: CTF
+            // readers refuse such a one.
+            class.signed = false;
+        }
         self.finish(counted)
     }
 
