@@ -2,3 +2,4 @@
 
 mod live;
 mod perf_data;
+mod reading;

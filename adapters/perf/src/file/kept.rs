@@ -74,12 +74,7 @@ pub(super) enum TimePlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeptPlan {
     /// Written as they are.
-    Record {
-        time: TimePlace,
-        /// One of perf's own, which its reader takes at once.
-        of_user: bool,
-        is_sample: bool,
-    },
+    Record { time: TimePlace, is_sample: bool },
     /// `PERF_RECORD_AUXTRACE`, whose data follow.
     AuxHead,
     /// A piece of these data.
@@ -147,7 +142,6 @@ impl Kept {
                 let at = SampleShape::of(&event.attr).time_offset_bytes();
                 Some(KeptPlan::Record {
                     time: at.map_or(TimePlace::Nowhere, TimePlace::FromStart),
-                    of_user: false,
                     is_sample: true,
                 })
             }
@@ -165,7 +159,6 @@ impl Kept {
                 let at = SampleIdShape::new(*sample_id_type).time_from_end_bytes();
                 Some(KeptPlan::Record {
                     time: at.map_or(TimePlace::Nowhere, TimePlace::FromEnd),
-                    of_user: *record_type >= 64,
                     is_sample: false,
                 })
             }

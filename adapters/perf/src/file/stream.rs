@@ -394,7 +394,6 @@ impl Stream {
         &mut self,
         kept: &Kept,
         place: TimePlace,
-        of_user: bool,
         is_sample: bool,
         payload: &[u8],
     ) -> Result<(), Refused> {
@@ -419,8 +418,8 @@ impl Stream {
                     self.timeline.sampled(time_ns);
                 }
             }
-            None if !of_user && self.timeline.keeps_back() => self.hand_out_all(kept)?,
-            None => {}
+            // It is handed out where it stands, before what is kept back for sorting.
+            None => self.hand_out_all(kept)?,
         }
         self.output.reserve()?;
         self.output.push(payload);

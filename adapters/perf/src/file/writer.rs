@@ -554,11 +554,7 @@ fn write_kept(
     payload: &[u8],
 ) -> Result<(), Refused> {
     let waits = match plan {
-        KeptPlan::Record {
-            time,
-            of_user,
-            is_sample,
-        } => return stream.keep(kept, time, of_user, is_sample, payload),
+        KeptPlan::Record { time, is_sample } => return stream.keep(kept, time, is_sample, payload),
         KeptPlan::AuxHead => kept.aux_head(payload),
         KeptPlan::AuxData => {
             if !kept.aux_data(payload) {

@@ -258,6 +258,9 @@ fn rest_len_bytes(
     record: &[u8],
     byte_order: ByteOrder,
 ) -> Option<usize> {
+    if let Some(at) = rest_at {
+        return record.len().checked_sub(at);
+    }
     if form.record_type == PERF_RECORD_TEXT_POKE {
         let length = |at: usize| u16_at(record, at, byte_order).map(usize::from);
         return record.len().checked_sub(20 + length(16)? + length(18)?);
@@ -267,8 +270,5 @@ fn rest_len_bytes(
         let end = count.checked_mul(user::ID_INDEX_ENTRY_BYTES)?;
         return record.len().checked_sub(end.checked_add(HEADER_BYTES + 8)?);
     }
-    match rest_at {
-        Some(at) => record.len().checked_sub(at),
-        None => Some(0),
-    }
+    Some(0)
 }

@@ -2,7 +2,7 @@
 
 mod differential;
 mod ftrace_records;
-mod kit;
+pub(crate) mod kit;
 mod limits;
 mod live;
 mod perf_records;
