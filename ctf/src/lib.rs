@@ -9,6 +9,7 @@ mod builder;
 pub mod ctf2;
 mod input;
 mod ir;
+mod output;
 mod packet;
 mod read;
 mod trace_dir;
@@ -16,6 +17,7 @@ pub mod tsdl;
 
 pub use builder::PacketBuilder;
 pub use input::{CtfReader, is_ctf_trace};
+pub use output::{CtfOptions, CtfSink};
 pub use packet::{PacketError, uuid_bytes};
 pub use read::{Damage, ReadSummary, TraceReader};
 pub use trace_dir::{

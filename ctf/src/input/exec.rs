@@ -145,7 +145,7 @@ pub(super) fn fuel_for(bits: u64) -> u64 {
 }
 
 /// Bytes of the model's integer that holds so many bits.
-pub(super) fn widened_bytes(bits: u32) -> u8 {
+pub(crate) fn widened_bytes(bits: u32) -> u8 {
     match bits {
         0..=8 => 1,
         9..=16 => 2,
@@ -155,7 +155,7 @@ pub(super) fn widened_bytes(bits: u32) -> u8 {
 }
 
 /// Byte order of a re-encoded integer: its own where its size is.
-pub(super) fn widened_order(bits: u32, order: ByteOrder) -> ByteOrder {
+pub(crate) fn widened_order(bits: u32, order: ByteOrder) -> ByteOrder {
     match bits {
         8 | 16 | 32 | 64 => order,
         _ => ByteOrder::NATIVE,

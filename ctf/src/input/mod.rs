@@ -22,5 +22,8 @@ mod reader;
 mod skim;
 mod stream;
 
+pub(crate) use clock::{ns_of_cycles, offset_ns};
+pub(crate) use describe::key;
 pub use discover::is_ctf_trace;
+pub(crate) use exec::{widened_bytes, widened_order};
 pub use reader::CtfReader;

@@ -3,8 +3,12 @@
 mod field;
 mod name;
 pub(crate) mod parse;
+pub(crate) mod rewrite;
 mod selector;
 mod write;
 
 pub use parse::TsdlError;
 pub use write::{event_block, preamble};
+
+pub(crate) use field::payload_fields;
+pub(crate) use name::literal;
