@@ -4,4 +4,5 @@ pub mod control;
 pub mod convert;
 pub mod daemon;
 pub mod engine;
+pub mod flame;
 pub mod report;

@@ -18,8 +18,10 @@ mod loss;
 mod number;
 mod options;
 mod perf_map;
+mod perfetto_names;
 mod sink;
 mod stack;
+mod stack_reader;
 mod symbols;
 mod tasks;
 #[cfg(test)]
@@ -31,4 +33,6 @@ mod user_symbols;
 pub(crate) use class_plan::name_matches;
 pub use kallsyms::Kallsyms;
 pub use options::{Column, CpuList, Filter, OutputFormat, ReportOptions, TimeBound};
+pub use perfetto_names::FunctionNames;
 pub use sink::Report;
+pub(crate) use stack_reader::{StackFrame, StackReader, StackTask};
