@@ -4,7 +4,11 @@
 //! of `fuzz/corpus/<target>/`, with the stable compiler. Each function panics if
 //! the code under test breaks a promise.
 
+use kstrace_ftrace::file::TraceDatReader;
 use kstrace_ring::Layout;
+use kstrace_schema::merge::Merger;
+use kstrace_schema::{EventRecord, EventRecordClass, FileInput, Loss, Sink, Source};
+use std::sync::Arc;
 use tracefs::format::EventFormat;
 use tracefs::print_fmt::{NoSymbols, PrintFmt};
 use tracefs::{Missed, PageLayout};
@@ -19,11 +23,12 @@ const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets by name.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("format", format),
     ("print_fmt", print_fmt),
     ("page", page),
     ("ring_superblock", ring_superblock),
+    ("trace_dat", trace_dat),
 ];
 
 /// A format file: an error, or the same bytes again.
@@ -96,4 +101,59 @@ pub fn ring_superblock(data: &[u8]) {
             lane.lane
         );
     }
+}
+
+/// Takes records and checks what is promised of them.
+#[derive(Default)]
+struct Sorted {
+    classes: Vec<Option<Arc<EventRecordClass>>>,
+    last_ns: u64,
+}
+
+impl Sink for Sorted {
+    fn class(&mut self, class: &Arc<EventRecordClass>) -> kstrace_schema::Result<()> {
+        let index = usize::from(class.id.0);
+        if self.classes.len() <= index {
+            self.classes.resize(index + 1, None);
+        }
+        self.classes[index] = Some(Arc::clone(class));
+        Ok(())
+    }
+
+    fn record(&mut self, record: &EventRecord<'_>) -> kstrace_schema::Result<()> {
+        let class = self.classes.get(usize::from(record.class.0));
+        assert!(class.is_some_and(Option::is_some), "a class comes first");
+        assert!(record.time.as_ns() >= self.last_ns, "time goes back");
+        self.last_ns = record.time.as_ns();
+        Ok(())
+    }
+
+    fn loss(&mut self, loss: &Loss) -> kstrace_schema::Result<()> {
+        assert!(loss.begin <= loss.end);
+        Ok(())
+    }
+}
+
+/// A trace.dat: an error, or sorted records and an end.
+pub fn trace_dat(data: &[u8]) {
+    let Ok(mut reader) = TraceDatReader::from_reader(data, "input") else {
+        return;
+    };
+    let _ = (reader.session().sources.len(), reader.stated_accounts());
+    let mut sink = Sorted::default();
+    let Ok(streams) = reader.streams(&mut sink) else {
+        return;
+    };
+    let mut merger = Merger::new(streams);
+    // Each round takes in some pages or hands some records on.
+    for _ in 0..=data.len() {
+        match merger.round(&mut sink) {
+            Ok(round) if !round.finished() => {}
+            _ => {
+                let _ = merger.finish(&mut sink);
+                return;
+            }
+        }
+    }
+    panic!("reading does not end");
 }

@@ -295,9 +295,9 @@ impl Mapper {
         lost.dedup();
         if !lost.is_empty() {
             self.fact(format!(
-                "of the samples of {}: {}",
-                class.name,
-                lost.join(", ")
+                "{} of the samples of {}",
+                lost.join(", "),
+                class.name
             ));
         }
     }

@@ -420,7 +420,7 @@ impl Stream {
             ..ConversionReport::default()
         };
         if self.without_cpu {
-            let fact = "that a record or a loss is of no CPU: it stands with CPU 0";
+            let fact = "records and losses of no CPU other than as of CPU 0";
             report.facts_not_held.push(fact.to_owned());
         }
         report

@@ -291,6 +291,28 @@ fn old() -> Vec<u8> {
     std::fs::read(&written).unwrap()
 }
 
+/// Makes the first inputs of the fuzz target `trace_dat`.
+#[test]
+#[ignore = "writes fuzz/corpus; run it by hand"]
+fn write_fuzz_seeds() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/trace_dat");
+    std::fs::create_dir_all(directory).unwrap();
+    let big = MACHINES[3];
+    for (name, bytes) in [
+        ("little-endian-64", HERE.file(&[])),
+        ("big-endian-32", big.file(&[])),
+        ("zstd", packed()),
+        ("version-6", old()),
+        (
+            "options",
+            HERE.file(&[(1, b"0x12345\0".to_vec()), (7, b"-5\0".to_vec())]),
+        ),
+        ("cut", HERE.file(&[])[..1500].to_vec()),
+    ] {
+        std::fs::write(format!("{directory}/{name}"), bytes).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
