@@ -14,6 +14,8 @@
 //! task's name become `_`, semicolons in a name `:`, control characters `?`.
 
 mod folded;
+#[cfg(test)]
+mod live_tests;
 mod options;
 mod sink;
 mod svg;
