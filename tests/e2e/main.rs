@@ -2,6 +2,7 @@
 
 mod both;
 mod command_line;
+mod convert;
 mod counted;
 mod kill;
 mod loss;
