@@ -126,8 +126,19 @@ impl WritingArgs {
             for (name, count) in &report.not_held {
                 eprintln!("kstrace: {form} has no place for {count} records of {name}");
             }
-            for fact in &report.facts_not_held {
+            // How the input was stored is of no use in another form: told to those who ask.
+            let (inner, facts): (Vec<_>, Vec<_>) = report
+                .facts_not_held
+                .iter()
+                .partition(|fact| !self.strict && is_of_the_input_form(fact));
+            for fact in facts {
                 eprintln!("kstrace: {form} has no place for {fact}");
+            }
+            if !inner.is_empty() {
+                let n = inner.len();
+                eprintln!(
+                    "kstrace: {form} has no place for {n} facts of the input's own form (--strict lists them)"
+                );
             }
             if report.out_of_order > 0 {
                 let n = report.out_of_order;
@@ -136,6 +147,12 @@ impl WritingArgs {
         }
         !self.strict || report.is_lossless()
     }
+}
+
+/// Whether a fact is an adapter's attribute of a source: `ftrace.header_page of the source ftrace`.
+fn is_of_the_input_form(fact: &str) -> bool {
+    fact.split_once(" of the source ")
+        .is_some_and(|(key, _)| key.contains('.') && !key.contains(' '))
 }
 
 /// Runs it.

@@ -4,8 +4,9 @@ use super::format::Format;
 use super::native::NativeSink;
 use super::out_file::{Pending, Target, buffered};
 use crate::engine::host;
-use crate::report::{Kallsyms, OutputFormat, Report, ReportOptions};
-use kstrace_ctf::MetadataFormat;
+use crate::flame::{FlameForm, FlameOptions, FlameOutput, SvgOptions};
+use crate::report::{FunctionNames, Kallsyms, OutputFormat, Report, ReportOptions};
+use kstrace_ctf::{CtfOptions, CtfSink, MetadataFormat};
 use kstrace_ftrace::file::{TraceDatOptions, TraceDatSink};
 use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
 use kstrace_perfetto::{PerfettoOptions, PerfettoSink};
@@ -68,11 +69,14 @@ pub fn create_output(
             })?,
         },
         Format::Perfetto => in_file(target, |file| {
-            let sink = PerfettoSink::to_writer(
-                "the Perfetto trace",
-                buffered(file),
-                PerfettoOptions::default(),
-            );
+            let perfetto = if options.symbols {
+                PerfettoOptions {
+                    symbolizer: Box::new(FunctionNames::new(options.kernel)),
+                }
+            } else {
+                PerfettoOptions::default()
+            };
+            let sink = PerfettoSink::to_writer("the Perfetto trace", buffered(file), perfetto);
             Ok(Box::new(sink))
         })?,
         Format::Text | Format::JsonLines => in_file(target, |file| {
@@ -87,12 +91,28 @@ pub fn create_output(
             };
             Ok(Box::new(Report::new(file, report, options.kernel)))
         })?,
-        other => {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("{} cannot be written yet", other.word()),
-            ));
+        Format::Ctf | Format::Ctf2 => {
+            let metadata = if format == Format::Ctf {
+                MetadataFormat::Ctf1_8
+            } else {
+                MetadataFormat::Ctf2
+            };
+            let ctf = CtfOptions::with_metadata(metadata);
+            Box::new(CtfSink::create(directory(format, target)?, ctf)?)
         }
+        Format::Folded | Format::Svg => in_file(target, |file| {
+            let form = if format == Format::Folded {
+                FlameForm::Folded
+            } else {
+                FlameForm::Svg(SvgOptions::default())
+            };
+            let flame = FlameOptions {
+                no_symbols: !options.symbols,
+                ..FlameOptions::default()
+            };
+            let output = FlameOutput::new(buffered(file), form, flame, options.kernel);
+            Ok(Box::new(output))
+        })?,
     })
 }
 
