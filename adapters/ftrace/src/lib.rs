@@ -1,8 +1,9 @@
-//! ftrace as a source of the kstrace event model.
+//! ftrace in the kstrace event model: recording, and the files of trace-cmd.
 //!
 //! [`FtraceSource`] records with a private tracefs instance of its own: what an
 //! [`FtracePlan`] names, in the clock of the session, with one stream of
 //! records for each CPU. The kernel's entries are handed on as they are.
+//! [`file`] reads and writes trace.dat.
 #![forbid(unsafe_code)]
 
 mod classes;

@@ -33,4 +33,8 @@ pub(super) const SUB_BUFFER_BYTES: u32 = 1 << 20;
 /// The smallest sub-buffer that has room for a header and an event.
 pub(super) const MIN_SUB_BUFFER_BYTES: u32 = 256;
 /// A chunk of compressed CPU data, in either form. trace-cmd makes them of ten pages.
-pub(super) const CHUNK_BYTES: u32 = 64 << 20;
+pub(super) const CHUNK_BYTES: u32 = 16 << 20;
+/// With very many CPUs, chunks must be smaller: but not smaller than this.
+pub(super) const SMALL_CHUNK_BYTES: u32 = 128 << 10;
+/// What all streams together may hold of pages, and again of chunks.
+pub(super) const STREAMS_BYTES: u64 = 1 << 30;

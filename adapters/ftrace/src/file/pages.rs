@@ -2,7 +2,6 @@
 
 use super::bytes::FileBytes;
 use super::compression::Compression;
-use super::limits;
 use super::meta::CpuData;
 use kstrace_schema::{ErrorKind, Result, ResultExt};
 use tracefs::Endian;
@@ -24,6 +23,8 @@ pub(super) struct PageFeed {
 struct Chunks {
     compression: Compression,
     endian: Endian,
+    /// No chunk is longer.
+    longest_bytes: u32,
     /// `None` before the first one.
     left: Option<u32>,
     packed: Vec<u8>,
@@ -38,6 +39,7 @@ impl PageFeed {
         section: String,
         data: CpuData,
         compression: Option<(Compression, Endian)>,
+        longest_chunk_bytes: u32,
     ) -> Self {
         PageFeed {
             file: file.clone(),
@@ -47,6 +49,7 @@ impl PageFeed {
             chunks: compression.map(|(compression, endian)| Chunks {
                 compression,
                 endian,
+                longest_bytes: longest_chunk_bytes,
                 left: None,
                 packed: Vec::new(),
                 content: Vec::new(),
@@ -156,14 +159,14 @@ impl PageFeed {
             file.read_exact(self.offset, &mut header, section)?;
             let [a, b, c, d, e, f, g, h] = header;
             let (packed_bytes, len_bytes) = (number([a, b, c, d]), number([e, f, g, h]));
-            if packed_bytes > limits::CHUNK_BYTES || len_bytes > limits::CHUNK_BYTES {
+            if packed_bytes.max(len_bytes) > chunks.longest_bytes {
                 return Err(file.error(
                     ErrorKind::InvalidData,
                     self.offset,
                     section,
                     format!(
                         "chunk of {packed_bytes} bytes for {len_bytes}, at most {} are possible",
-                        limits::CHUNK_BYTES
+                        chunks.longest_bytes
                     ),
                 ));
             }

@@ -4,12 +4,15 @@ use super::attributes::{self, key};
 use super::bytes::FileBytes;
 use super::clock::{self, FileClock};
 use super::formats::{self, FileFormats};
+use super::limits;
 use super::meta::{BufferMap, Meta};
 use super::pages::PageFeed;
 use super::raw::id;
 use super::spool;
 use super::stats;
-use super::stream::{ALL_STREAMS_BYTES, CpuFileStream, DamagedStream, FILL_BYTES, StreamParts};
+use super::stream::{
+    ALL_STREAMS_BYTES, CpuFileStream, DamagedStream, FILL_BYTES, MIN_PAGES, StreamParts,
+};
 use crate::classes::{ClassBook, ClassTable};
 use kstrace_schema::{
     ByteOrder, Capture, ClassRegistry, ClockDescriptor, ClockKind, Cpu, Error, ErrorKind,
@@ -89,6 +92,7 @@ impl TraceDatReader {
     }
 
     fn from_meta(file: FileBytes, mut meta: Meta) -> Result<Self> {
+        check_memory(&file, &meta)?;
         let endian = meta.endian;
         let byte_order = match endian {
             Endian::Little => ByteOrder::LittleEndian,
@@ -214,6 +218,10 @@ impl Source for TraceDatReader {
         }
         let count: usize = self.buffers.iter().map(|b| b.map.cpus.len()).sum();
         let fill_bytes = FILL_BYTES.min(ALL_STREAMS_BYTES / count.max(1));
+        let share = limits::STREAMS_BYTES / 2 / count.max(1) as u64;
+        let longest_chunk_bytes = u32::try_from(share)
+            .unwrap_or(u32::MAX)
+            .clamp(limits::SMALL_CHUNK_BYTES, limits::CHUNK_BYTES);
         let mut streams: Vec<Box<dyn RecordStream>> = Vec::with_capacity(count);
         for buffer in &self.buffers {
             let compression = buffer
@@ -225,7 +233,8 @@ impl Source for TraceDatReader {
                     "" => format!("data of CPU {}", data.cpu),
                     name => format!("data of CPU {} of instance '{name}'", data.cpu),
                 };
-                let feed = PageFeed::new(&self.file, section, *data, compression);
+                let feed =
+                    PageFeed::new(&self.file, section, *data, compression, longest_chunk_bytes);
                 let parts = StreamParts {
                     source: buffer.source,
                     cpu: Cpu(data.cpu),
@@ -262,6 +271,27 @@ impl FileInput for TraceDatReader {
         let read = self.progress.load(Ordering::Relaxed);
         Some((self.data_bytes, read.min(self.data_bytes)))
     }
+}
+
+/// Every CPU needs room for some pages: not more than there can be in all.
+fn check_memory(file: &FileBytes, meta: &Meta) -> Result<()> {
+    let needed: u64 = meta
+        .buffers
+        .iter()
+        .map(|b| b.cpus.len() as u64 * u64::from(b.page_size_bytes) * MIN_PAGES as u64)
+        .sum();
+    if needed <= limits::STREAMS_BYTES {
+        return Ok(());
+    }
+    Err(file.error(
+        ErrorKind::InvalidData,
+        0,
+        "BUFFER",
+        format!(
+            "CPUs and page sizes that take {needed} bytes to read, at most {} are possible",
+            limits::STREAMS_BYTES
+        ),
+    ))
 }
 
 fn source_info(id: SourceId, file: &FileBytes, map: &BufferMap, clock: &FileClock) -> SourceInfo {

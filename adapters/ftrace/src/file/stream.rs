@@ -17,7 +17,7 @@ pub(super) const FILL_BYTES: usize = 128 << 10;
 /// With very many streams each takes in less, so that memory stays small.
 pub(super) const ALL_STREAMS_BYTES: usize = 64 << 20;
 /// So many pages are taken in at least.
-pub(super) const MIN_PAGES: usize = 4;
+pub(super) const MIN_PAGES: usize = 2;
 
 /// Pages at hand.
 #[derive(Debug)]

@@ -131,7 +131,7 @@ mod tests {
         names.set(u32::MAX, b"x");
         assert_eq!(
             names.lines(b"5 make\n7 cc1"),
-            b"5 make\n7 cc1\n9 ld\n70000 a name that is\n"
+            b"5 make\n7 cc1\n9 ld\n70000 a name that is \n"
         );
     }
 }

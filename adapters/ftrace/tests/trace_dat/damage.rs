@@ -253,6 +253,30 @@ fn lengths_without_end_cost_nothing() {
 }
 
 #[test]
+fn more_cpus_than_memory_are_refused() {
+    // A second buffer of 4096 CPUs with pages of a mebibyte.
+    let place = HERE.file(&[]).len() as u64;
+    let mut buffer = HERE.u64(place);
+    buffer.extend(b"big\0mono\0");
+    buffer.extend(HERE.u32(1 << 20));
+    buffer.extend(HERE.u32(4096));
+    for cpu in 0..4096u32 {
+        buffer.extend(HERE.u32(cpu));
+        buffer.extend(HERE.u64(0));
+        buffer.extend(HERE.u64(4096));
+    }
+    let mut bytes = HERE.file(&[(3, buffer.clone())]);
+    // The option is longer than what the first try knew of: say where its section is.
+    let place = bytes.len() as u64;
+    let at = bytes.windows(8).position(|w| w == b"big\0mono").unwrap();
+    bytes[at - 8..at].copy_from_slice(&HERE.u64(place));
+    bytes.extend(HERE.u16(3));
+    bytes.extend([0; 14]);
+    let error = read(&bytes).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("CPUs and page sizes"), "{error}");
+}
+
+#[test]
 fn a_file_of_a_latency_tracer_is_refused_by_name() {
     let bytes = HERE.file(&[(22, HERE.u64(0))]);
     let error = read(&bytes).map(|_| ()).unwrap_err();
