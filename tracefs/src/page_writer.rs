@@ -3,6 +3,7 @@
 use crate::page::Missed;
 use crate::page_format as format;
 use crate::page_layout::{Endian, PageLayout};
+use std::ops::Range;
 
 /// Fills one page after the other.
 ///
@@ -68,7 +69,7 @@ impl PageWriter {
         self.missed
     }
 
-    /// Adds an event, whose data are then to be written to the place that is
+    /// Adds an event, whose data are then to be written to the place in the page that is
     /// given: it is `len_bytes` long.
     ///
     /// `None` if it does not fit: because the page has no room left, or because the
@@ -76,12 +77,12 @@ impl PageWriter {
     /// then fits into a new page, unless it is longer than
     /// [`longest_entry_bytes`](Self::longest_entry_bytes).
     #[inline]
-    pub fn add<'p>(
+    pub fn add(
         &mut self,
-        page: &'p mut [u8],
+        page: &mut [u8],
         time_raw: u64,
         len_bytes: usize,
-    ) -> Option<&'p mut [u8]> {
+    ) -> Option<Range<usize>> {
         let first = self.used == 0;
         // The first event's time is the page's.
         let delta = if first {
@@ -128,11 +129,13 @@ impl PageWriter {
             self.put(length, padded as u32 + 4);
             data = rest;
         }
+        if let Some(padding) = data.get_mut(len_bytes..) {
+            padding.fill(0);
+        }
         self.time_raw = time_raw;
         self.used = end;
-        let (data, padding) = data.split_at_mut(len_bytes);
-        padding.fill(0);
-        Some(data)
+        let start = base + end - padded;
+        Some(start..start + len_bytes)
     }
 
     /// Completes the page: writes its header and clears what is unused. The

@@ -56,13 +56,13 @@ proptest! {
             time = time.wrapping_add_signed(*delta);
             prop_assert!(data.len() <= writer.longest_entry_bytes());
             if let Some(place) = writer.add(&mut page, time, data.len()) {
-                place.copy_from_slice(data);
+                page[place].copy_from_slice(data);
             } else {
                 prop_assert!(!writer.is_empty());
                 writer.finish(&mut page);
                 pages.push(std::mem::replace(&mut page, vec![0x5a; page_size]));
                 let place = writer.add(&mut page, time, data.len()).unwrap();
-                place.copy_from_slice(data);
+                page[place].copy_from_slice(data);
             }
             expected.push((time, data.clone()));
         }
