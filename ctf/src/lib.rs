@@ -26,6 +26,12 @@ pub use trace_dir::{
 
 /// What a metadata text, of either version, describes.
 pub(crate) fn metadata_class(text: &str) -> kstrace_schema::Result<ir::TraceClass> {
+    if ctf2::foreign::is_text_sequence(text) {
+        return ctf2::foreign::parse(text).map_err(|e| {
+            let kind = kstrace_schema::ErrorKind::InvalidData;
+            kstrace_schema::Error::with_source(kind, "CTF 2 metadata", e)
+        });
+    }
     tsdl::parse::parse(text).map_err(|e| {
         let kind = kstrace_schema::ErrorKind::InvalidData;
         kstrace_schema::Error::with_source(kind, "TSDL metadata", e)

@@ -6,9 +6,11 @@
 //! exactly what was written: the metadata lane of the ring consists of these.
 
 mod field;
+pub(crate) mod foreign;
 mod parse;
 mod write;
 
+pub use foreign::ForeignError;
 pub use parse::{Fragment, ParseError, parse_event_record_class, parse_fragment, parse_session};
 pub use write::{event_record_class_fragment, session_fragments, text_sequence_item};
 

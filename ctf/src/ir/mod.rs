@@ -70,7 +70,6 @@ pub(crate) struct EventType {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StreamType {
     pub(crate) id: u64,
-    pub(crate) name: Option<String>,
     pub(crate) packet_context: Option<Arc<Type>>,
     pub(crate) event_header: Option<Arc<Type>>,
     pub(crate) event_context: Option<Arc<Type>>,

@@ -39,11 +39,6 @@ impl Roles {
     pub(crate) fn is_none(self) -> bool {
         self.0 == 0
     }
-
-    /// Those that a reader uses up, so that the field is no data to anyone else.
-    pub(crate) fn is_used_up(self) -> bool {
-        self.0 & !Roles::CPU.0 != 0
-    }
 }
 
 /// How text is encoded.

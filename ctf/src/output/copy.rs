@@ -662,6 +662,7 @@ fn metadata(trace: &TraceClass, shapes: &BTreeMap<u64, StreamShape>) -> String {
         kstrace_schema::ByteOrder::BigEndian => "be",
     };
     let mut text = String::from("/* CTF 1.8 */\n\n");
+    text.push_str(&crate::tsdl::aliases());
     let int = "integer { size = 64; align = 8; signed = false; }";
     let byte = "integer { size = 8; align = 8; signed = false; base = 16; }";
     text.push_str("trace {\n\tmajor = 1;\n\tminor = 8;\n");

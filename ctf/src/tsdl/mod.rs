@@ -10,5 +10,5 @@ mod write;
 pub use parse::TsdlError;
 pub use write::{event_block, preamble};
 
-pub(crate) use field::payload_fields;
+pub(crate) use field::{aliases, payload_fields};
 pub(crate) use name::literal;
