@@ -95,6 +95,22 @@ impl Kept {
         Self::of_source(source)
     }
 
+    /// Whether a source was read from a perf.data, whose own records tell its loss.
+    pub(super) fn is_file(source: &SourceInfo) -> bool {
+        source.attributes.contains_key(key::EVENTS)
+    }
+
+    /// Whether a source's records are in the byte order of another kind of machine.
+    pub(super) fn is_foreign(source: &SourceInfo) -> bool {
+        let native = match ByteOrder::NATIVE {
+            ByteOrder::LittleEndian => "little",
+            ByteOrder::BigEndian => "big",
+        };
+        let told = source.attributes.get(key::BYTE_ORDER);
+        told.and_then(Value::as_str)
+            .is_some_and(|told| told != native)
+    }
+
     fn of_source(source: &SourceInfo) -> Option<Self> {
         let text = |key: &str| source.attributes.get(key)?.as_str();
         let order = Order::new(match text(key::BYTE_ORDER)? {

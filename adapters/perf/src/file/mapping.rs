@@ -148,7 +148,9 @@ impl Mapper {
                 record_type,
                 sample_id_type,
             } => {
-                if *record_type <= raw::NEWEST_RECORD_TYPE {
+                // Nor can it make sense of those that are not what their type says.
+                let is_opaque = class.payload.member("_unknown").is_some();
+                if *record_type <= raw::NEWEST_RECORD_TYPE && !is_opaque {
                     let event = self.sideband_event(class, evsels);
                     Plan::Sideband(SidebandPlan {
                         source: class.source,

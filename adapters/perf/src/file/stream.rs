@@ -13,7 +13,8 @@ use super::tracing_data::TracingData;
 use super::trailer::Trailer;
 use crate::uapi::{self, HEADER_BYTES};
 use kstrace_schema::builtin::ProcessPayload;
-use kstrace_schema::{ConversionReport, Cpu, Error, EventRecord, Loss, Result};
+use kstrace_schema::{ConversionReport, Cpu, Error, EventRecord, Loss, Result, SourceId};
+use std::collections::BTreeSet;
 use zerocopy::{FromBytes, IntoBytes};
 
 const SAMPLE_BYTES: usize = size_of::<TracepointSample>();
@@ -51,6 +52,8 @@ pub(super) struct Stream {
     untold_maps: Vec<KernelMap>,
     /// There is something to be told.
     untold: bool,
+    /// Sources whose own records tell their loss.
+    pub(super) told_by_records: BTreeSet<SourceId>,
     timeline: Timeline,
     added: u64,
     too_long: u64,
@@ -69,6 +72,7 @@ impl Stream {
             untold_names: Vec::new(),
             untold_maps: Vec::new(),
             untold: false,
+            told_by_records: BTreeSet::new(),
             timeline: Timeline::new(round_records),
             added: 0,
             too_long: 0,
@@ -286,7 +290,7 @@ impl Stream {
             self.unparsable += 1;
             return Err(Refused::NotHeld);
         };
-        let said = self.note_sideband(&header, body);
+        let said = self.note_sideband(plan.source, &header, body);
         // The trailer begins with pid and tid, if it has them.
         let (pid, tid) = match plan.shape.bits() & uapi::PERF_SAMPLE_TID {
             0 => said,
@@ -350,7 +354,12 @@ impl Stream {
     }
 
     /// Learns from a record; says whose it is, as far as its body says so.
-    fn note_sideband(&mut self, header: &PerfEventHeader, body: &[u8]) -> (u32, u32) {
+    fn note_sideband(
+        &mut self,
+        source: SourceId,
+        header: &PerfEventHeader,
+        body: &[u8],
+    ) -> (u32, u32) {
         let word = |at: usize| u32_at(body, at).unwrap_or(0);
         match header.r#type {
             uapi::PERF_RECORD_COMM => {
@@ -376,6 +385,12 @@ impl Stream {
             uapi::PERF_RECORD_READ
             | uapi::PERF_RECORD_NAMESPACES
             | uapi::PERF_RECORD_ITRACE_START => (word(8), word(12)),
+            // Counted when it is told in the other way.
+            uapi::PERF_RECORD_LOST | uapi::PERF_RECORD_LOST_SAMPLES
+                if self.told_by_records.contains(&source) =>
+            {
+                (0, 0)
+            }
             uapi::PERF_RECORD_LOST => {
                 self.lost = self.lost.saturating_add(u64_at(body, 16).unwrap_or(0));
                 (0, 0)

@@ -13,8 +13,9 @@ use kstrace_schema::merge::Merger;
 use kstrace_schema::{
     ClassId, ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass,
     FileInput, FileOutput, Loss, LossReason, Result, ResultExt, SessionInfo, Sink, Source,
-    SourceInfo, builtin, namespace,
+    SourceId, SourceInfo, builtin, namespace,
 };
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -57,6 +58,8 @@ pub struct PerfDataSink {
     mapper: Mapper,
     /// The perf.data that is written again, and where its attrs are in the new one.
     kept: Option<(Kept, PerfFileSection)>,
+    /// Sources whose records are in another byte order.
+    foreign: BTreeSet<SourceId>,
     /// Taken once it is written to directly.
     pipe: Option<Pipe>,
     is_stream: bool,
@@ -152,6 +155,7 @@ impl PerfDataSink {
             classes: Vec::new(),
             mapper: Mapper::default(),
             kept: None,
+            foreign: BTreeSet::new(),
             pipe: None,
             is_stream: false,
             not_in_band: Vec::new(),
@@ -427,12 +431,15 @@ impl Sink for PerfDataSink {
             let result = self.begin_kept(kept);
             return self.failed(result);
         }
-        for source in session
-            .sources
-            .iter()
-            .filter(|s| s.kind == namespace::FTRACE)
-        {
-            self.note_source(source);
+        for source in &session.sources {
+            if Kept::is_file(source) {
+                self.stream.told_by_records.insert(source.id);
+            }
+            if Kept::is_foreign(source) {
+                self.foreign.insert(source.id);
+            } else if source.kind == namespace::FTRACE || Kept::is_file(source) {
+                self.note_source(source);
+            }
         }
         self.session = Some(session.clone());
         Ok(())
@@ -465,6 +472,8 @@ impl Sink for PerfDataSink {
                     }
                     _ => Plan::NotHeld,
                 },
+                // A file has one byte order.
+                None if self.foreign.contains(&class.source) => Plan::NotHeld,
                 None => {
                     let stream = &mut self.stream;
                     self.mapper
@@ -516,6 +525,12 @@ impl Sink for PerfDataSink {
             }
             let result = self.stream.lost_of_kept(kept, loss);
             return self.failed(result);
+        }
+        if loss.reason == LossReason::KernelRingFull
+            && self.stream.told_by_records.contains(&loss.source)
+        {
+            self.stream.lost_and_told(loss.count);
+            return Ok(());
         }
         let account = loss
             .class

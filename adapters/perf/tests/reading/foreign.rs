@@ -1,6 +1,6 @@
 //! Files of a big-endian machine.
 
-use super::kit::{KeptRecord, read, read_stream, rewrite, varied};
+use super::kit::{KeptRecord, read, read_stream, rewrite, rewrite_beside, varied};
 use super::swap::big_endian;
 use crate::perf_data::kit::{Scratch, perf};
 
@@ -112,4 +112,41 @@ fn without_protection(text: &str) -> String {
             _ => format!("{line}\n"),
         })
         .collect()
+}
+
+/// A file has one byte order: beside another source, foreign records have no place.
+#[test]
+fn beside_another_source_it_is_told_that_it_is_not_held() {
+    let scratch = Scratch::new();
+    let path = scratch.path("foreign.data");
+    std::fs::write(&path, big_endian(&varied(&scratch))).unwrap();
+    let out = scratch.path("both.data");
+    let report = rewrite_beside(&path, &out);
+    assert_eq!(report.kept, 0);
+    assert!(report.not_held["perf:sched:sched_switch"] > 0, "{report:?}");
+    perf(SCRIPT, &out);
+}
+
+/// Of this machine's order they have one, loss told once.
+#[test]
+fn native_records_are_held_beside_another_source() {
+    let scratch = Scratch::new();
+    varied(&scratch);
+    let path = scratch.path("varied.data");
+    let out = scratch.path("both.data");
+    let report = rewrite_beside(&path, &out);
+    // perf's own records say how its file was made, not what happened.
+    assert!(
+        report.not_held.keys().all(|class| {
+            class == "perf:PERF_RECORD_FINISHED_INIT" || class.starts_with("perf:PERF_RECORD_")
+        }),
+        "{report:?}"
+    );
+    let switches = |file| {
+        perf(&["script", "--ns", "-F", "tid,time,event"], file)
+            .lines()
+            .filter(|line| line.contains("sched:sched_switch:"))
+            .count()
+    };
+    assert_eq!(switches(&path), switches(&out));
 }

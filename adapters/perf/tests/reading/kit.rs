@@ -6,7 +6,7 @@ use kstrace_schema::decode::{Field, Value, Visitor, walk};
 use kstrace_schema::merge::Merger;
 use kstrace_schema::{
     ConversionReport, Error, EventRecord, EventRecordClass, FileInput, FileOutput, HopAccount,
-    Loss, Result, SessionInfo, Sink, Source,
+    Loss, Result, SessionInfo, Sink, Source, SourceId, SourceInfo, namespace,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -156,6 +156,24 @@ pub(crate) fn rewrite(input: &Path, output: &Path) -> ConversionReport {
     let mut sink = PerfDataSink::create(output, PerfDataOptions::default()).unwrap();
     let (damage, _) = pass(&mut reader, &mut sink).unwrap();
     assert!(damage.is_empty(), "{damage:?}");
+    sink.report()
+}
+
+/// Reads a file and writes it as part of a session that has another source too.
+pub(crate) fn rewrite_beside(input: &Path, output: &Path) -> ConversionReport {
+    let mut reader = PerfDataReader::open(input, ReadOptions::default()).unwrap();
+    let mut session = reader.session().clone();
+    session.sources.push(SourceInfo {
+        id: SourceId(9),
+        kind: namespace::FTRACE.to_owned(),
+        description: "another".to_owned(),
+        attributes: BTreeMap::new(),
+    });
+    let mut sink = PerfDataSink::create(output, PerfDataOptions::default()).unwrap();
+    sink.session(&session).unwrap();
+    let mut merger = Merger::new(reader.streams(&mut sink).unwrap());
+    while !merger.round(&mut sink).unwrap().finished() {}
+    sink.finish().unwrap();
     sink.report()
 }
 

@@ -27,6 +27,7 @@ mod map;
 pub(super) mod order;
 mod outer;
 mod router;
+mod runs;
 pub(super) mod session;
 mod statistics;
 mod tracing_text;
