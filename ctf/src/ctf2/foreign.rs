@@ -142,7 +142,7 @@ impl Reader {
         let Some(extensions) = object.get("extensions").and_then(Value::as_object) else {
             return Ok(());
         };
-        for (namespace, names) in extensions {
+        if let Some((namespace, names)) = extensions.iter().next() {
             let names = names
                 .as_object()
                 .map(|n| n.keys().cloned().collect::<Vec<_>>());

@@ -408,10 +408,10 @@ impl<'t> Work<'_, 't> {
 
     fn find(&self, lookup: &Lookup) -> Option<Target<'t>> {
         match lookup {
-            Lookup::Absolute(origin, path) => self.from_root(*origin, path),
+            Lookup::Absolute(origin, path) => self.below_root(*origin, path),
             Lookup::Relative(path) => {
                 for frame in self.frames.iter().rev() {
-                    if let Some(found) = self.from_frame(frame, path) {
+                    if let Some(found) = self.below_frame(frame, path) {
                         return Some(found);
                     }
                 }
@@ -419,16 +419,16 @@ impl<'t> Work<'_, 't> {
                     .into_iter()
                     .filter(|o| *o < self.origin)
                     .rev()
-                    .find_map(|o| self.from_root(o, path))
+                    .find_map(|o| self.below_root(o, path))
             }
             Lookup::Up(levels, path) => {
                 let index = self.frames.len().checked_sub(1 + *levels as usize)?;
-                self.from_frame(self.frames.get(index)?, path)
+                self.below_frame(self.frames.get(index)?, path)
             }
         }
     }
 
-    fn from_frame(&self, frame: &Frame<'t>, path: &[String]) -> Option<Target<'t>> {
+    fn below_frame(&self, frame: &Frame<'t>, path: &[String]) -> Option<Target<'t>> {
         self.descend(
             self.origin,
             frame.class,
@@ -438,7 +438,7 @@ impl<'t> Work<'_, 't> {
         )
     }
 
-    fn from_root(&self, origin: Origin, path: &[String]) -> Option<Target<'t>> {
+    fn below_root(&self, origin: Origin, path: &[String]) -> Option<Target<'t>> {
         let root = self.resolver.roots[place(origin)]?.as_struct()?;
         self.descend(origin, root, path, Vec::new(), Vec::new())
     }

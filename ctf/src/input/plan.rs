@@ -336,10 +336,11 @@ fn is_data(node: &Node) -> bool {
 /// The index of the clock that stamps a stream's events.
 pub(super) fn clock_of(trace: &TraceClass, stream: &StreamType) -> Option<usize> {
     let mut name = None;
-    for class in [&stream.event_header, &stream.packet_context] {
-        if let Some(class) = class {
-            find_clock(class, &mut name);
-        }
+    for class in [&stream.event_header, &stream.packet_context]
+        .into_iter()
+        .flatten()
+    {
+        find_clock(class, &mut name);
     }
     trace.clock(name?)
 }

@@ -526,7 +526,7 @@ fn stream_for<'s>(
     }
     let key = (id, cpu.0, generation);
     let number = streams.len();
-    if !streams.contains_key(&key) {
+    if let std::collections::btree_map::Entry::Vacant(place) = streams.entry(key) {
         if number >= STREAMS_MAX {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -541,22 +541,19 @@ fn stream_for<'s>(
         };
         let path = dir.join(name);
         create(&path)?;
-        streams.insert(
-            key,
-            OutStream {
-                path,
-                instance: number as u64,
-                bytes: Vec::new(),
-                records_at: 0,
-                context: Vec::new(),
-                begin: 0,
-                last: 0,
-                empty: true,
-                sequence: 0,
-                discarded: 0,
-                records: Vec::new(),
-            },
-        );
+        place.insert(OutStream {
+            path,
+            instance: number as u64,
+            bytes: Vec::new(),
+            records_at: 0,
+            context: Vec::new(),
+            begin: 0,
+            last: 0,
+            empty: true,
+            sequence: 0,
+            discarded: 0,
+            records: Vec::new(),
+        });
     }
     streams
         .get_mut(&key)

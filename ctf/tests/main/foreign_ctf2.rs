@@ -225,11 +225,11 @@ fn optionals_variants_and_arrays() {
     );
     let lines = text.lines().collect::<Vec<_>>();
     assert!(
-        lines[1].contains("maybe = 41") && lines[1].contains("one = 30"),
+        lines[1].contains("maybe = { 41 }") && lines[1].contains("one = { 30 }"),
         "{text}"
     );
     assert!(
-        lines[3].contains("one = \"thirty\"") && lines[3].contains("{ k = 2, s = \"e\" }"),
+        lines[3].contains("one = { \"thirty\" }") && lines[3].contains("{ k = 2, s = \"e\" }"),
         "{text}"
     );
 }
