@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(le.take_bits(7, ByteOrder::LittleEndian), Some(0b11_10100));
         let mut be = Cursor::new(&bytes, 0, 24);
         assert_eq!(be.take_bits(3, ByteOrder::BigEndian), Some(0b101));
-        assert_eq!(be.take_bits(7, ByteOrder::BigEndian), Some(0b00110_01));
+        assert_eq!(be.take_bits(7, ByteOrder::BigEndian), Some(0b001_1001));
         assert_eq!(be.take_bits(15, ByteOrder::BigEndian), None);
         let nine = [0xff; 9];
         let mut all = Cursor::new(&nine, 5, 72);

@@ -181,7 +181,7 @@ fn lengths_and_tags_from_every_scope() {
                 big,
                 |bits| {
                     bits.int(plen, 8).int(plen % 2, 8);
-                    if plen % 2 == 0 {
+                    if plen.is_multiple_of(2) {
                         bits.int(77, 16);
                     } else {
                         bits.text("packet's");

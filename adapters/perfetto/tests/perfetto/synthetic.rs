@@ -153,8 +153,7 @@ fn written(
     for class in &classes {
         sink.class(class).unwrap();
     }
-    let mut time = 1000;
-    for (class, payload) in records {
+    for (time, (class, payload)) in (1000..).zip(records) {
         let class = &classes[*class];
         let rest = if class.payload.ends_with_rest() {
             payload.len()
@@ -169,7 +168,6 @@ fn written(
             payload,
         })
         .unwrap();
-        time += 1;
     }
     if let Some(pair) = pair {
         sink.clock_pair(&pair).unwrap();
