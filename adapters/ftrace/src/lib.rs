@@ -3,7 +3,7 @@
 //! [`FtraceSource`] records with a private tracefs instance of its own: what an
 //! [`FtracePlan`] names, in the clock of the session, with one stream of
 //! records for each CPU. The kernel's entries are handed on as they are.
-//! [`file`] reads and writes trace.dat.
+//! [`mod@file`] reads and writes trace.dat.
 #![forbid(unsafe_code)]
 
 mod classes;
