@@ -129,7 +129,7 @@ mod tests {
         let bytes = [0b1010_0110, 0b0100_1111, 0xff];
         let mut le = Cursor::new(&bytes, 0, 24);
         assert_eq!(le.take_bits(3, ByteOrder::LittleEndian), Some(0b110));
-        assert_eq!(le.take_bits(7, ByteOrder::LittleEndian), Some(0b11_10100));
+        assert_eq!(le.take_bits(7, ByteOrder::LittleEndian), Some(0b111_0100));
         let mut be = Cursor::new(&bytes, 0, 24);
         assert_eq!(be.take_bits(3, ByteOrder::BigEndian), Some(0b101));
         assert_eq!(be.take_bits(7, ByteOrder::BigEndian), Some(0b001_1001));

@@ -197,7 +197,7 @@ fn lengths_and_tags_from_every_scope() {
                             bits.int(value, 8);
                         }
                         bits.int(round % 2, 8);
-                        if round % 2 == 0 {
+                        if round.is_multiple_of(2) {
                             bits.int(9, 8);
                         } else {
                             bits.text("nine");
@@ -235,7 +235,7 @@ fn alignment_behind_text_is_found_anew_in_each_record() {
                 for round in 0..8u64 {
                     header(bits, 10 + round, round % 2);
                     bits.align(32).int(round, 8).align(32).int(4711 + round, 32);
-                    if round % 2 == 0 {
+                    if round.is_multiple_of(2) {
                         bits.align(64).text(&"n".repeat(round as usize));
                         bits.align(32).int(1 << round, 32);
                         bits.align(64)
