@@ -3,6 +3,7 @@
 mod both;
 mod command_line;
 mod convert;
+mod corpus;
 mod counted;
 mod kill;
 mod loss;
