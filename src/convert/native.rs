@@ -3,8 +3,9 @@
 use kstrace_ctf::{MetadataFormat, PacketBuilder, TraceWriter, TraceWriterOptions, uuid_bytes};
 use kstrace_schema::builtin::{self, ClockPairPayload, LostPayload};
 use kstrace_schema::{
-    ClassId, ClockPair, ConversionReport, Cpu, Error, ErrorKind, EventRecord, EventRecordClass,
-    FileOutput, HopAccount, Loss, Result, SessionInfo, SessionTime, Sink, namespace,
+    ClassId, ClockKind, ClockPair, ConversionReport, Cpu, Error, ErrorKind, EventRecord,
+    EventRecordClass, FileOutput, HopAccount, Loss, Result, SessionInfo, SessionTime, Sink,
+    namespace,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,9 @@ const MAX_LANES: u32 = 4096;
 
 /// Writes a native trace of records that come sorted.
 ///
+/// Loss and clock pairs are told by calls, also those that stood as records in a native trace
+/// that was read; they become records again.
+///
 /// The directory appears at once, as that of a recording does, and is readable throughout.
 #[derive(Debug)]
 pub struct NativeSink {
@@ -32,6 +36,7 @@ pub struct NativeSink {
     uuid: [u8; 16],
     /// The lane without a CPU first, then by CPU.
     lanes: Vec<Option<Lane>>,
+    clock: ClockKind,
     lost: Option<ClassId>,
     clock_pair: Option<ClassId>,
     names: Vec<Option<Arc<EventRecordClass>>>,
@@ -42,6 +47,8 @@ pub struct NativeSink {
 struct Lane {
     builder: PacketBuilder,
     last: SessionTime,
+    /// Loss that no packet states yet.
+    loss_untold: bool,
 }
 
 impl NativeSink {
@@ -53,6 +60,7 @@ impl NativeSink {
             writer: None,
             uuid: [0; 16],
             lanes: Vec::new(),
+            clock: ClockKind::default(),
             lost: None,
             clock_pair: None,
             names: Vec::new(),
@@ -97,6 +105,7 @@ impl NativeSink {
                 PACKET_BYTES,
             ),
             last: SessionTime::ZERO,
+            loss_untold: false,
         });
         if time < lane.last {
             self.report.out_of_order += 1;
@@ -118,10 +127,19 @@ impl NativeSink {
         Ok(())
     }
 
+    /// The time of the last record of a CPU's lane.
+    fn last(&self, cpu: Cpu) -> SessionTime {
+        self.lanes
+            .get(Self::lane_index(cpu))
+            .and_then(Option::as_ref)
+            .map_or(SessionTime::ZERO, |lane| lane.last)
+    }
+
     fn write_packet(&mut self, index: usize) -> Result<()> {
         let (Some(writer), Some(Some(lane))) = (&mut self.writer, self.lanes.get_mut(index)) else {
             return Ok(());
         };
+        lane.loss_untold = false;
         lane.builder
             .take(|packet| writer.append_packet(index as u32, packet))
     }
@@ -146,6 +164,7 @@ impl Sink for NativeSink {
             metadata: self.metadata,
             ..TraceWriterOptions::default()
         };
+        self.clock = session.clock.kind;
         self.uuid = uuid_bytes(&session.uuid).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidData,
@@ -192,40 +211,47 @@ impl Sink for NativeSink {
 
     fn loss(&mut self, loss: &Loss) -> Result<()> {
         self.report.lost = self.report.lost.saturating_add(loss.count);
-        // An input that has records of loss tells each in both ways.
-        if self.lost.is_none() {
-            let mut class = builtin::lost_class();
-            class.id = OWN_LOST;
-            self.class(&Arc::new(class))?;
-        }
-        if let Some(class) = self.lost.filter(|c| *c == OWN_LOST) {
-            let payload = LostPayload::from(loss);
-            self.report.added += 1;
-            self.append(loss.cpu, class, 0, loss.end, payload.as_bytes())?;
-        }
-        if let Some(Some(lane)) = self.lanes.get_mut(Self::lane_index(loss.cpu)) {
+        let class = match self.lost {
+            Some(class) => class,
+            None => {
+                let mut class = builtin::lost_class();
+                class.id = OWN_LOST;
+                self.class(&Arc::new(class))?;
+                OWN_LOST
+            }
+        };
+        let time = self.last(loss.cpu).max(loss.begin);
+        self.append(loss.cpu, class, 0, time, LostPayload::from(loss).as_bytes())?;
+        // A reader sees loss by the difference between packets: so not in the first one.
+        let index = Self::lane_index(loss.cpu);
+        self.write_packet(index)?;
+        if let Some(Some(lane)) = self.lanes.get_mut(index) {
             lane.builder.discard(loss.count);
+            lane.loss_untold = true;
         }
         Ok(())
     }
 
     fn clock_pair(&mut self, pair: &ClockPair) -> Result<()> {
-        if self.clock_pair.is_none() {
-            let mut class = builtin::clock_pair_class();
-            class.id = OWN_CLOCK_PAIR;
-            self.class(&Arc::new(class))?;
-        }
-        if let Some(class) = self.clock_pair.filter(|c| *c == OWN_CLOCK_PAIR) {
-            let payload = ClockPairPayload::from(pair);
-            self.report.added += 1;
-            let last = self
-                .lanes
-                .first()
-                .and_then(Option::as_ref)
-                .map_or(SessionTime::ZERO, |l| l.last);
-            self.append(Cpu::NONE, class, 0, last, payload.as_bytes())?;
-        }
-        Ok(())
+        let class = match self.clock_pair {
+            Some(class) => class,
+            None => {
+                let mut class = builtin::clock_pair_class();
+                class.id = OWN_CLOCK_PAIR;
+                self.class(&Arc::new(class))?;
+                OWN_CLOCK_PAIR
+            }
+        };
+        // On the session clock where the pair has it; else where it came.
+        let reading = SessionTime::from_ns(pair.reading(self.clock));
+        let time = self.last(Cpu::NONE).max(reading);
+        self.append(
+            Cpu::NONE,
+            class,
+            0,
+            time,
+            ClockPairPayload::from(pair).as_bytes(),
+        )
     }
 
     fn account(&mut self, account: &HopAccount) -> Result<()> {
@@ -237,7 +263,7 @@ impl Sink for NativeSink {
         for index in 0..self.lanes.len() {
             let filled = self.lanes[index]
                 .as_ref()
-                .is_some_and(|l| !l.builder.is_empty());
+                .is_some_and(|l| l.loss_untold || !l.builder.is_empty());
             if filled {
                 self.write_packet(index)?;
             }

@@ -110,7 +110,8 @@ fn bad_messages_hurt_nobody_else() {
     );
     drop(client);
 
-    wait_for(|| daemon.open_files() == before);
+    // Fewer, if something was open for a moment when they were counted first.
+    wait_for(|| daemon.open_files() <= before);
     let stopped = good.stop_session(&session).expect("stop");
     assert!(stopped.problems.is_empty());
     let finished = |l| ring.reader().lane(l).expect("a lane").is_finished();

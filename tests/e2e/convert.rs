@@ -441,3 +441,36 @@ fn the_same_kernels_events_are_compatible() {
     assert!(text.ends_with("compatible\n"), "{text}");
     assert!(!text.contains("sched_switch"), "{text}");
 }
+
+#[test]
+fn loss_goes_along() {
+    let dir = scratch();
+    let trace = dir.path().join("t.kst");
+    let mut record = kstrace([
+        "record",
+        "-q",
+        "-m",
+        "16K",
+        "-e",
+        "raw_syscalls:sys_enter",
+        "-o",
+    ]);
+    record.arg(&trace).arg("--").arg(load_path());
+    succeed(record.args(["--mode", "syscall", "--n", "500000"]));
+    let lost = |path: &Path| -> u64 {
+        let info = info(path);
+        let losses = info["losses"].as_array().expect("losses").iter();
+        losses.map(|l| l["count"].as_u64().expect("a count")).sum()
+    };
+    let expected = lost(&trace);
+    assert!(expected > 0);
+    let copy = converted(&trace, &dir.path().join("copy.kst"));
+    let pairs = |path: &Path| info(path)["clock_pairs"].as_array().map_or(0, Vec::len);
+    assert_eq!(pairs(&copy), pairs(&trace));
+    let data = converted(&trace, &dir.path().join("x.data"));
+    let dat = converted(&trace, &dir.path().join("x.dat"));
+    for path in [&copy, &data, &dat] {
+        assert_eq!(lost(path), expected, "{}", path.display());
+    }
+    assert_judges_state_loss(&copy, dir.path(), expected);
+}

@@ -189,5 +189,5 @@ fn loss_is_told() {
         count("stats_lost") + count("lost_samples"),
         "{counted}"
     );
-    assert!(count("marked_bundles") > 0, "{counted}");
+    // A bundle is marked only if one of its CPU comes after the loss, which need not be so.
 }
