@@ -145,10 +145,12 @@ fn stacks_and_names_are_resolved_system_wide() {
         lines.iter().any(|l| l.contains("(/usr/bin/dash)")),
         "the shell's own code"
     );
+    // Which function of the kernel a sample falls into is up to chance; that it has a name is not.
     assert!(
         lines
             .iter()
-            .any(|l| l.contains("schedule") && l.contains("[kernel.kallsyms]"))
+            .any(|l| l.contains("([kernel.kallsyms])") && !l.contains("[unknown]")),
+        "a named function of the kernel"
     );
     let stats = perf(&["report", "--stats"], &export.path);
     assert!(
