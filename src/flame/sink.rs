@@ -172,8 +172,7 @@ impl<W: Write> FileOutput for FlameOutput<W> {
 
 impl<W: Write> Sink for FlameOutput<W> {
     fn session(&mut self, session: &SessionInfo) -> Result<()> {
-        self.reader.session(session);
-        Ok(())
+        self.reader.session(session)
     }
 
     fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {

@@ -14,6 +14,7 @@ mod fields_text;
 mod formatters;
 mod json;
 mod kallsyms;
+mod known;
 mod loss;
 mod number;
 mod options;

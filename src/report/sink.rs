@@ -1,16 +1,14 @@
 //! The sink that writes the report.
 
-use super::address_space::Dso;
 use super::class_plan::{ClassPlan, Kind};
 use super::formatters::{Format, Formatters, Shared};
 use super::json::{self, FieldsJson, Object};
 use super::kallsyms::Kallsyms;
+use super::known::Known;
 use super::options::{Column, OutputFormat, ReportOptions};
 use super::symbols::Symbols;
-use super::tasks::Tasks;
 use super::text::{self, TaskColumns};
 use super::{loss, stack};
-use crate::engine::CONSTANTS_ATTRIBUTE;
 use kstrace_schema::decode::walk;
 use kstrace_schema::{
     Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, SessionInfo, SessionTime, Sink,
@@ -32,8 +30,7 @@ pub struct Report<W: Write> {
     /// Made with the first record, when all that lines are made by is known.
     formatters: Option<Formatters>,
     sources: Vec<SourceInfo>,
-    tasks: Tasks,
-    symbols: Symbols,
+    known: Known,
     /// Bounds in ns of the session clock, known once the trace has begun.
     bounds: Option<(u64, u64)>,
     shown: u64,
@@ -61,8 +58,7 @@ impl<W: Write> Report<W> {
             plans: Vec::new(),
             formatters: None,
             sources: Vec::new(),
-            tasks: Tasks::default(),
-            symbols: Symbols::new(kernel, options.symbols),
+            known: Known::new(kernel, options.symbols),
             bounds: None,
             shown: 0,
             lost: 0,
@@ -96,7 +92,7 @@ impl<W: Write> Report<W> {
 
     /// Whether there are kernel symbols to resolve addresses by.
     pub fn has_kernel_symbols(&self) -> bool {
-        !self.symbols.kernel.is_empty()
+        !self.known.symbols.kernel.is_empty()
     }
 
     /// Hands over what has been written so far: for live output.
@@ -128,7 +124,7 @@ impl<W: Write> Report<W> {
 
     fn formatters(&mut self) -> &mut Formatters {
         let options = &self.options;
-        let (plans, kernel) = (&self.plans, &self.symbols.kernel);
+        let (plans, kernel) = (&self.plans, &self.known.symbols.kernel);
         self.formatters.get_or_insert_with(|| {
             let others = std::thread::available_parallelism().map_or(0, |n| n.get() - 1);
             Formatters::new(
@@ -213,7 +209,7 @@ impl<W: Write> Report<W> {
             return self.formatters().record(record, task);
         }
         self.formatters();
-        let (Some(formatters), symbols) = (&mut self.formatters, &mut self.symbols) else {
+        let (Some(formatters), symbols) = (&mut self.formatters, &mut self.known.symbols) else {
             return;
         };
         let kernel = &Arc::clone(&symbols.kernel);
@@ -254,7 +250,7 @@ impl<W: Write> Report<W> {
 
     fn one_record(&mut self, plan: &ClassPlan, record: &EventRecord<'_>) -> Result<()> {
         let payload = record.payload;
-        self.follow(plan, payload);
+        self.known.follow(plan, payload);
         if plan.kind == Kind::Lost
             && let Some(lost) = plan.lost.as_ref().and_then(|f| f.read(payload))
         {
@@ -275,7 +271,7 @@ impl<W: Write> Report<W> {
         if !filter.tids.is_empty() && !tid.is_some_and(|t| filter.tids.contains(&t)) {
             return Ok(());
         }
-        let known = tid.map(|t| self.tasks.get(t)).unwrap_or_default();
+        let known = tid.map(|t| self.known.tasks.get(t)).unwrap_or_default();
         let pid = plan
             .pid(payload)
             .or(if tid == Some(0) { Some(0) } else { known.pid });
@@ -296,88 +292,12 @@ impl<W: Write> Report<W> {
         );
         self.written()
     }
-
-    /// Takes in what the record tells about tasks and mappings, shown or not.
-    #[inline]
-    fn follow(&mut self, plan: &ClassPlan, payload: &[u8]) {
-        if let Some(fork) = &plan.fork {
-            let id = |f: &kstrace_schema::decode::FieldAccess| f.get_i64(payload).map(|v| v as i32);
-            if let (Some(pid), Some(parent_pid), Some(tid), Some(parent_tid)) = (
-                id(&fork.pid),
-                id(&fork.parent_pid),
-                id(&fork.tid),
-                id(&fork.parent_tid),
-            ) {
-                self.tasks.fork(parent_tid, tid, Some(pid));
-                self.symbols.spaces.fork(parent_pid, pid);
-            }
-        }
-        if let Some(pid) = plan.exec_pid.as_ref().and_then(|e| e.process(payload)) {
-            self.symbols.spaces.exec(pid);
-        }
-        if plan.mapping.is_some() {
-            self.map(plan, payload);
-        }
-        plan.update_tasks(payload, &mut self.tasks);
-    }
-
-    fn map(&mut self, plan: &ClassPlan, payload: &[u8]) -> Option<()> {
-        let m = plan.mapping.as_ref()?;
-        let path = String::from_utf8_lossy(m.path.get_bytes(payload)?);
-        if let Some(name) = path.strip_prefix("[kernel.kallsyms]") {
-            // perf puts the address of the symbol it names where a file's offset stands.
-            let address = m.file_offset.get_u64(payload)?;
-            self.symbols.kernel.confirm(name, address);
-        }
-        let build_id = m.build_id.as_ref().and_then(|(size, id)| {
-            let size = usize::try_from(size.get_u64(payload)?).ok()?;
-            id.get_bytes(payload)?.get(..size).map(Into::into)
-        });
-        self.symbols.spaces.map(
-            m.pid.get_i64(payload)? as i32,
-            m.start.get_u64(payload)?,
-            m.len.get_u64(payload)?,
-            m.file_offset.get_u64(payload)?,
-            Dso {
-                path: path.as_ref().into(),
-                build_id,
-            },
-        );
-        Some(())
-    }
 }
 
 impl<W: Write> Sink for Report<W> {
     fn session(&mut self, session: &SessionInfo) -> Result<()> {
         self.sources = session.sources.clone();
-        let Some(kernel) = Arc::get_mut(&mut self.symbols.kernel) else {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "a second session, or one after its first record",
-            ));
-        };
-        for source in &self.sources {
-            let text = |key: &str| source.attributes.get(key).and_then(|v| v.as_str());
-            if let Some(formats) = text("ftrace.printk_formats") {
-                kernel.add_printk_formats(formats);
-            }
-            if let Some(symbols) = text("ftrace.kallsyms") {
-                kernel.add_symbols(symbols);
-            }
-            if let Some(constants) = source.attributes.get(CONSTANTS_ATTRIBUTE) {
-                // What cannot be read stays a number in the texts.
-                kernel.constants = serde_json::from_value(constants.clone()).unwrap_or_default();
-            }
-            // Names as of the end: better than none for a task that nothing else names.
-            for line in text("ftrace.saved_cmdlines").unwrap_or_default().lines() {
-                if let Some((tid, comm)) = line.trim().split_once(' ')
-                    && let Ok(tid) = tid.parse()
-                {
-                    self.tasks.set_comm(tid, comm.as_bytes());
-                }
-            }
-        }
-        Ok(())
+        self.known.session(session)
     }
 
     fn class(&mut self, class: &Arc<EventRecordClass>) -> Result<()> {
@@ -391,7 +311,7 @@ impl<W: Write> Sink for Report<W> {
             formatters.set_shared(Shared {
                 format: format_of(&self.options),
                 plans: Arc::new(self.plans.clone()),
-                kernel: Arc::clone(&self.symbols.kernel),
+                kernel: Arc::clone(&self.known.symbols.kernel),
             });
         }
         Ok(())

@@ -1,13 +1,11 @@
 //! Records with stacks, for forms that count stacks instead of showing records.
 
-use super::address_space::Dso;
 use super::class_plan::{ClassPlan, Kind};
 use super::kallsyms::Kallsyms;
+use super::known::Known;
 use super::stack;
-use super::symbols::{Context, Symbols};
-use super::tasks::Tasks;
-use kstrace_schema::decode::FieldAccess;
-use kstrace_schema::{EventRecord, EventRecordClass, SessionInfo};
+use super::symbols::Context;
+use kstrace_schema::{EventRecord, EventRecordClass, Result, SessionInfo};
 use std::sync::Arc;
 
 /// One frame of a stack, resolved as far as that is possible.
@@ -43,8 +41,7 @@ impl StackTask {
 /// Follows tasks and mappings, and resolves stacks by them.
 pub(crate) struct StackReader {
     plans: Vec<Option<Box<ClassPlan>>>,
-    tasks: Tasks,
-    symbols: Symbols,
+    known: Known,
 }
 
 impl StackReader {
@@ -52,24 +49,13 @@ impl StackReader {
     pub(crate) fn new(kernel: Kallsyms, symbols: bool) -> Self {
         StackReader {
             plans: Vec::new(),
-            tasks: Tasks::default(),
-            symbols: Symbols::new(kernel, symbols),
+            known: Known::new(kernel, symbols),
         }
     }
 
-    /// Takes in the names of tasks that the session as a whole tells.
-    pub(crate) fn session(&mut self, session: &SessionInfo) {
-        for source in &session.sources {
-            let names = source.attributes.get("ftrace.saved_cmdlines");
-            let names = names.and_then(|v| v.as_str()).unwrap_or_default();
-            for line in names.lines() {
-                if let Some((tid, comm)) = line.trim().split_once(' ')
-                    && let Ok(tid) = tid.parse()
-                {
-                    self.tasks.set_comm(tid, comm.as_bytes());
-                }
-            }
-        }
+    /// Takes in what the session as a whole tells.
+    pub(crate) fn session(&mut self, session: &SessionInfo) -> Result<()> {
+        self.known.session(session)
     }
 
     /// Makes a class known; says whether its records have stacks, and whether they only serve
@@ -88,26 +74,7 @@ impl StackReader {
     /// Takes in what a record tells of tasks and mappings. `None` for a class that is not known.
     pub(crate) fn follow(&mut self, record: &EventRecord<'_>) -> Option<()> {
         let plan = self.plans.get(usize::from(record.class.0))?.as_deref()?;
-        let payload = record.payload;
-        let id = |f: &FieldAccess| f.get_i64(payload).map(|v| v as i32);
-        if let Some(fork) = &plan.fork
-            && let (Some(pid), Some(parent_pid), Some(tid), Some(parent_tid)) = (
-                id(&fork.pid),
-                id(&fork.parent_pid),
-                id(&fork.tid),
-                id(&fork.parent_tid),
-            )
-        {
-            self.tasks.fork(parent_tid, tid, Some(pid));
-            self.symbols.spaces.fork(parent_pid, pid);
-        }
-        if let Some(pid) = plan.exec_pid.as_ref().and_then(|e| e.process(payload)) {
-            self.symbols.spaces.exec(pid);
-        }
-        if plan.mapping.is_some() {
-            map(&mut self.symbols, plan, payload);
-        }
-        plan.update_tasks(payload, &mut self.tasks);
+        self.known.follow(plan, record.payload);
         Some(())
     }
 
@@ -118,7 +85,7 @@ impl StackReader {
             return StackTask::default();
         };
         let tid = plan.tid(record.payload);
-        let known = tid.map(|tid| self.tasks.get(tid)).unwrap_or_default();
+        let known = tid.map(|tid| self.known.tasks.get(tid)).unwrap_or_default();
         StackTask {
             tid,
             pid: plan.pid(record.payload).or(known.pid),
@@ -143,7 +110,7 @@ impl StackReader {
         };
         // As for an address of nobody: the kernel's alone can be resolved then.
         let pid = task.pid.or(task.tid).unwrap_or(-1);
-        let symbols = &mut self.symbols;
+        let symbols = &mut self.known.symbols;
         stack::for_each_frame(callchain, record.payload, pid, symbols, |address, frame| {
             each(StackFrame {
                 symbol: frame
@@ -154,24 +121,4 @@ impl StackReader {
             });
         });
     }
-}
-
-fn map(symbols: &mut Symbols, plan: &ClassPlan, payload: &[u8]) -> Option<()> {
-    let m = plan.mapping.as_ref()?;
-    let path = String::from_utf8_lossy(m.path.get_bytes(payload)?);
-    let build_id = m.build_id.as_ref().and_then(|(size, id)| {
-        let size = usize::try_from(size.get_u64(payload)?).ok()?;
-        id.get_bytes(payload)?.get(..size).map(Into::into)
-    });
-    symbols.spaces.map(
-        m.pid.get_i64(payload)? as i32,
-        m.start.get_u64(payload)?,
-        m.len.get_u64(payload)?,
-        m.file_offset.get_u64(payload)?,
-        Dso {
-            path: path.as_ref().into(),
-            build_id,
-        },
-    );
-    Some(())
 }
