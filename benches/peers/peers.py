@@ -21,7 +21,7 @@ from collections import namedtuple
 
 import tables
 import tracers
-from measure import run
+from measure import before_neighbours, run
 
 Scenario = namedtuple("Scenario", "name title event load n_of everybody marked table")
 
@@ -64,17 +64,6 @@ def measure(scenario, chosen, options):
         with open(os.path.join(options.out, scenario.name + ".json"), "w") as f:
             json.dump(runs, f, indent=1)
     return runs
-
-
-def before_neighbours(nice):
-    """Lets this script and all it starts go before compilers and the like."""
-    os.nice(nice)
-    try:  # nice works within one autogroup; a session of our own has one of its own
-        os.setsid()
-        with open("/proc/self/autogroup", "w") as f:
-            f.write(str(nice))
-    except OSError as problem:
-        print("autogroup:", problem, file=sys.stderr)
 
 
 def main():
