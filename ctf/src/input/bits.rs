@@ -89,9 +89,30 @@ pub(super) fn nul(bytes: &[u8]) -> Option<usize> {
         .map(|p| at + p)
 }
 
+#[inline]
 fn bits_at(bytes: &[u8], position: u64, count: u32, order: ByteOrder) -> Option<u64> {
     let start = usize::try_from(position / 8).ok()?;
     let shift = (position % 8) as u32;
+    // Nearly always: within eight bytes that are all there.
+    if (1..=64 - shift).contains(&count)
+        && let Some(word) = bytes.get(start..).and_then(|rest| rest.first_chunk::<8>())
+    {
+        let value = match order {
+            ByteOrder::LittleEndian => u64::from_le_bytes(*word) >> shift,
+            ByteOrder::BigEndian => u64::from_be_bytes(*word) >> (64 - shift - count),
+        };
+        return Some(value & (u64::MAX >> (64 - count)));
+    }
+    near_the_end(bytes, start, shift, count, order)
+}
+
+fn near_the_end(
+    bytes: &[u8],
+    start: usize,
+    shift: u32,
+    count: u32,
+    order: ByteOrder,
+) -> Option<u64> {
     // Nine bytes hold any 64 bits.
     let needed = (shift + count).div_ceil(8) as usize;
     let window = bytes.get(start..start.checked_add(needed)?)?;
@@ -134,6 +155,17 @@ mod tests {
         assert_eq!(be.take_bits(3, ByteOrder::BigEndian), Some(0b101));
         assert_eq!(be.take_bits(7, ByteOrder::BigEndian), Some(0b001_1001));
         assert_eq!(be.take_bits(15, ByteOrder::BigEndian), None);
+        // Both ways to read them agree.
+        let ten = [0x5a, 0x13, 0xff, 0, 0x81, 0x7e, 0x99, 0x42, 0xc3, 0x3c];
+        for (start, shift, count) in (0..2).flat_map(|start| {
+            (0..8).flat_map(move |shift| (1..=64 - shift).map(move |count| (start, shift, count)))
+        }) {
+            for order in [ByteOrder::LittleEndian, ByteOrder::BigEndian] {
+                let at = (start * 8 + shift) as u64;
+                let slow = near_the_end(&ten, start, shift as u32, count as u32, order);
+                assert_eq!(bits_at(&ten, at, count as u32, order), slow);
+            }
+        }
         let nine = [0xff; 9];
         let mut all = Cursor::new(&nine, 5, 72);
         assert_eq!(all.take_bits(64, ByteOrder::BigEndian), Some(u64::MAX));

@@ -54,6 +54,8 @@ struct Shape {
 #[derive(Clone, Debug)]
 pub(super) struct FastHeader {
     align_mask: usize,
+    /// It begins at whole bytes, wherever the record before it ends.
+    is_whole: bool,
     selector: At,
     shapes: Vec<Shape>,
 }
@@ -97,6 +99,12 @@ impl FastHeader {
         })
     }
 
+    /// Whether it begins at whole bytes, wherever the record before it ends. It always ends so
+    /// where it began so.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The fast way for a header, if there is one.
     pub(super) fn of(node: &Node) -> Option<FastHeader> {
         let Node::Struct {
@@ -106,6 +114,7 @@ impl FastHeader {
         else {
             return None;
         };
+        let is_whole = *align_bits >= 8;
         let align_bits = (*align_bits).max(8);
         let mut layout = Layout {
             align_bits,
@@ -139,6 +148,7 @@ impl FastHeader {
                     }
                     return (shapes.len() <= 8).then_some(FastHeader {
                         align_mask: align_bits as usize / 8 - 1,
+                        is_whole,
                         selector: tag,
                         shapes,
                     });
@@ -155,6 +165,7 @@ impl FastHeader {
         let any = layout.id.or(layout.time)?;
         Some(FastHeader {
             align_mask: align_bits as usize / 8 - 1,
+            is_whole,
             selector: any,
             shapes: vec![layout.shape(0, u64::MAX)?],
         })

@@ -91,8 +91,14 @@ pub(super) struct Verbatim {
 }
 
 /// The scopes of a record as members of its payload, verbatim; `None` if that cannot be.
-pub(super) fn verbatim(names: &ScopeNames, scopes: &[(Origin, &Node)]) -> Option<Verbatim> {
-    let align_bits = start_alignment(scopes);
+/// `whole_start`: what is before it always ends with a whole byte.
+pub(super) fn verbatim(
+    names: &ScopeNames,
+    scopes: &[(Origin, &Node)],
+    whole_start: bool,
+) -> Option<Verbatim> {
+    let least_bits = if whole_start { 8 } else { 1 };
+    let align_bits = start_alignment(scopes).max(least_bits);
     let mut maker = ModelMaker {
         names,
         place: Some(Place {

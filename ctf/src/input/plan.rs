@@ -262,6 +262,8 @@ pub(super) fn stream_plan(
         packet_context,
         event_header,
     };
+    // perf aligns its fields to bits, but each has whole bytes.
+    let whole_start = plan.fast.as_ref().is_some_and(FastHeader::is_whole);
     for (event, (own, slots)) in stream.events.iter().zip(bodies) {
         plan.slots = plan.slots.max(usize::from(slots));
         let [(_, context), (_, fields)] = own;
@@ -284,7 +286,7 @@ pub(super) fn stream_plan(
             reason: "an array of more than 4294967295 elements".to_owned(),
         };
         let mut members: Vec<Member> = model::widened(&names, &prefix).ok_or_else(inexpressible)?;
-        let (kind, align_mask) = match model::verbatim(&names, &body) {
+        let (kind, align_mask) = match model::verbatim(&names, &body, whole_start) {
             Some(verbatim) => {
                 members.extend(verbatim.members);
                 let kind = match skim::fixed_bytes(&verbatim.ops).map(usize::try_from) {
