@@ -14,6 +14,7 @@
 //! This crate does no input or output and contains no `unsafe`.
 #![forbid(unsafe_code)]
 
+pub mod address_space;
 pub mod builtin;
 pub mod canonical;
 mod class;

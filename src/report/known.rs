@@ -1,12 +1,12 @@
 //! What the session and the records before the present one have told: names of tasks, mappings of
 //! processes, where the kernel lies.
 
-use super::address_space::Dso;
 use super::class_plan::ClassPlan;
 use super::kallsyms::Kallsyms;
 use super::symbols::Symbols;
 use super::tasks::Tasks;
 use crate::engine::CONSTANTS_ATTRIBUTE;
+use kstrace_schema::address_space::MappedFile;
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{Error, ErrorKind, Result, SessionInfo};
 use std::sync::Arc;
@@ -99,9 +99,9 @@ impl Known {
             m.start.get_u64(payload)?,
             m.len.get_u64(payload)?,
             m.file_offset.get_u64(payload)?,
-            Dso {
+            MappedFile {
                 path: path.as_ref().into(),
-                build_id,
+                build_id: build_id.unwrap_or_default(),
             },
         );
         Some(())

@@ -5,7 +5,6 @@
 //! overall, since names of tasks and mappings of processes are followed as the
 //! trace goes on: a line shows the name its task had then.
 
-mod address_space;
 mod class_plan;
 #[cfg(feature = "symbolize")]
 mod elf_layout;

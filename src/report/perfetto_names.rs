@@ -3,6 +3,7 @@
 use super::kallsyms::Kallsyms;
 use super::perf_map::PerfMap;
 use kstrace_perfetto::{KernelFunction, Symbolizer};
+use kstrace_schema::address_space::MappedFile;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -34,6 +35,10 @@ impl FunctionNames {
 }
 
 impl Symbolizer for FunctionNames {
+    fn kernel_has(&mut self, name: &str, address: u64) {
+        self.kernel.confirm(name, address);
+    }
+
     fn kernel(&mut self, address: u64) -> Option<KernelFunction> {
         let frame = self.kernel.resolve(address)?;
         Some(KernelFunction {
@@ -44,11 +49,11 @@ impl Symbolizer for FunctionNames {
 
     #[cfg(feature = "symbolize")]
     fn file(&mut self, path: &str, build_id: &[u8], file_offset: u64) -> Option<Arc<str>> {
-        let dso = super::address_space::Dso {
+        let file = MappedFile {
             path: path.into(),
-            build_id: (!build_id.is_empty()).then(|| build_id.into()),
+            build_id: build_id.into(),
         };
-        let (name, _) = self.files.resolve(&dso, file_offset)?;
+        let (name, _) = self.files.resolve(&file, file_offset)?;
         Some(name)
     }
 

@@ -1,8 +1,8 @@
 //! Addresses to symbols, each worked out once.
 
-use super::address_space::{AddressSpaces, Dso, DsoId};
 use super::kallsyms::Kallsyms;
 use super::perf_map::PerfMap;
+use kstrace_schema::address_space::{AddressSpaces, FileId, MappedFile};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub(super) struct Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Kernel(u64),
-    File(DsoId, u64),
+    File(FileId, u64),
     Process(i32, u64),
 }
 
@@ -100,9 +100,9 @@ impl Symbols {
         };
         let key = match (context, place) {
             (Context::User, Some(place))
-                if self.spaces.dso(place.dso).is_some_and(Dso::is_file) =>
+                if self.spaces.file(place.0).is_some_and(MappedFile::is_file) =>
             {
-                Key::File(place.dso, place.file_offset)
+                Key::File(place.0, place.1)
             }
             (Context::User, _) => Key::Process(pid, address),
             _ => Key::Kernel(address),
@@ -111,7 +111,7 @@ impl Symbols {
             self.cache.clear();
         }
         if !self.cache.contains_key(&key) {
-            let dso = place.and_then(|p| self.spaces.dso(p.dso)).cloned();
+            let dso = place.and_then(|p| self.spaces.file(p.0)).cloned();
             let frame = self.resolve(context, key, dso);
             self.cache.insert(key, frame);
         }
@@ -122,7 +122,7 @@ impl Symbols {
         })
     }
 
-    fn resolve(&mut self, context: Context, key: Key, dso: Option<Dso>) -> Frame {
+    fn resolve(&mut self, context: Context, key: Key, dso: Option<MappedFile>) -> Frame {
         match key {
             Key::Kernel(_) if context == Context::Other => Frame {
                 symbol: None,
@@ -167,12 +167,12 @@ impl Symbols {
     }
 
     #[cfg(feature = "symbolize")]
-    fn in_file(&mut self, dso: &Dso, offset: u64) -> Option<(Arc<str>, u64)> {
+    fn in_file(&mut self, dso: &MappedFile, offset: u64) -> Option<(Arc<str>, u64)> {
         self.files.resolve(dso, offset)
     }
 
     #[cfg(not(feature = "symbolize"))]
-    fn in_file(&mut self, _: &Dso, _: u64) -> Option<(Arc<str>, u64)> {
+    fn in_file(&mut self, _: &MappedFile, _: u64) -> Option<(Arc<str>, u64)> {
         None
     }
 }

@@ -1,7 +1,6 @@
 //! Names and thread groups of tasks, as of the record being shown.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use rustc_hash::FxHashMap;
 
 /// A task's name: up to 15 bytes, as `TASK_COMM_LEN` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,42 +38,12 @@ pub(super) struct Task {
     pub(super) comm: Option<Comm>,
 }
 
-/// Thread ids are small and dense: one multiplication spreads them well enough.
-#[derive(Default)]
-pub(super) struct TidHasher(u64);
-
-impl Hasher for TidHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.write_i32(i32::from(*b));
-        }
-    }
-
-    #[inline]
-    fn write_i32(&mut self, v: i32) {
-        self.0 = (self.0 ^ v as u32 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    #[inline]
-    fn write_u64(&mut self, v: u64) {
-        self.0 = (self.0.rotate_left(5) ^ v).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        // The table takes its index from the low bits, the product is best in the high ones.
-        self.0 ^ (self.0 >> 32)
-    }
-}
-
-pub(super) type TidMap<K, V> = HashMap<K, V, BuildHasherDefault<TidHasher>>;
-
 /// More tasks than the kernel can number (`PID_MAX_LIMIT`) can only be made up.
 const MAX_TASKS: usize = 1 << 22;
 
 /// All threads by id.
 #[derive(Default)]
-pub(super) struct Tasks(TidMap<i32, Task>);
+pub(super) struct Tasks(FxHashMap<i32, Task>);
 
 impl Tasks {
     /// What is known of a thread now.

@@ -1,9 +1,9 @@
 //! Symbols of ELF files, by blazesym.
 
-use super::address_space::Dso;
 use super::elf_layout::ElfLayout;
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
+use kstrace_schema::address_space::MappedFile;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const DEBUG_DIRECTORY: &str = "/usr/lib/debug/.build-id";
 /// Resolves offsets in files to symbols.
 pub(super) struct UserSymbols {
     symbolizer: Symbolizer,
-    files: HashMap<Dso, Option<Known>>,
+    files: HashMap<MappedFile, Option<Known>>,
 }
 
 /// A file whose symbols can be asked for.
@@ -36,11 +36,15 @@ impl UserSymbols {
         }
     }
 
-    pub(super) fn resolve(&mut self, dso: &Dso, file_offset: u64) -> Option<(Arc<str>, u64)> {
-        if !self.files.contains_key(dso) {
-            self.files.insert(dso.clone(), Known::open(dso));
+    pub(super) fn resolve(
+        &mut self,
+        file: &MappedFile,
+        file_offset: u64,
+    ) -> Option<(Arc<str>, u64)> {
+        if !self.files.contains_key(file) {
+            self.files.insert(file.clone(), Known::open(file));
         }
-        let known = self.files.get(dso)?.as_ref()?;
+        let known = self.files.get(file)?.as_ref()?;
         // The debug file's symbol table has all functions; a stripped program's own only
         // those it exports. Debug information itself costs most and comes last.
         let in_debug_file = known.debug.as_ref().and_then(|(path, layout)| {
@@ -67,17 +71,17 @@ impl UserSymbols {
 impl Known {
     /// Only regular files are opened (a trace may name a FIFO), and not if the
     /// trace's build id says that the file has changed since.
-    fn open(dso: &Dso) -> Option<Self> {
-        let path = Path::new(&*dso.path);
+    fn open(file: &MappedFile) -> Option<Self> {
+        let path = Path::new(&*file.path);
         if !path.metadata().is_ok_and(|m| m.is_file()) {
             return None;
         }
         let build_id = blazesym::helper::read_elf_build_id(path).ok().flatten();
-        if let Some(expected) = &dso.build_id
-            && !build_id
-                .as_ref()
-                .is_some_and(|found| found.starts_with(expected))
-        {
+        let expected = &*file.build_id;
+        let is_expected = build_id
+            .as_ref()
+            .is_some_and(|found| found.starts_with(expected));
+        if !expected.is_empty() && !is_expected {
             return None;
         }
         let debug = build_id

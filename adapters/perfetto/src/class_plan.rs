@@ -1,9 +1,9 @@
 //! What the sink does with the records of one class.
 
-use crate::address_space::MappedFile;
 use crate::event::{EventPlan, by_names};
 use crate::process::ProcessPlan;
 use crate::sample::{SamplePlan, Samples};
+use kstrace_schema::address_space::MappedFile;
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{EventRecordClass, NativeDescription, Role, builtin, namespace};
 
@@ -160,6 +160,10 @@ impl MapUpdate {
     /// `None` if the record's bytes are too few.
     pub(crate) fn apply(&self, payload: &[u8], samples: &mut Samples) -> Option<()> {
         let path = String::from_utf8_lossy(self.path.get_bytes(payload)?);
+        if let Some(symbol) = path.strip_prefix("[kernel.kallsyms]") {
+            // perf puts the address of the symbol it names where a file's offset stands.
+            samples.kernel_symbol(symbol, self.file_offset.get_u64(payload)?);
+        }
         let build_id = self.build_id.as_ref().and_then(|(size, id)| {
             let size = usize::try_from(size.get_u64(payload)?).ok()?;
             id.get_bytes(payload)?.get(..size).map(Into::into)

@@ -6,7 +6,6 @@
 //! place for.
 #![forbid(unsafe_code)]
 
-mod address_space;
 mod attr;
 mod bundle;
 mod class_plan;
@@ -14,7 +13,6 @@ mod clock;
 mod event;
 mod facts;
 mod generic;
-mod hash;
 mod output;
 mod process;
 mod sample;

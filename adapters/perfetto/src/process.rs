@@ -1,11 +1,11 @@
 //! The process tree: which threads there are, whose, and what they are called.
 
 use crate::event::by_names;
-use crate::hash::QuickMap;
 use crate::output::{MAIN_SEQUENCE, Output};
 use crate::wire::Proto;
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{EventRecordClass, NativeDescription, Result, builtin, namespace};
+use rustc_hash::FxHashMap;
 
 /// `TracePacket.process_tree`.
 const PROCESS_TREE: u32 = 2;
@@ -88,7 +88,7 @@ impl ProcessPlan {
 /// Writes the process tree, as it becomes known.
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
-    names: QuickMap<i32, [u8; 16]>,
+    names: FxHashMap<i32, [u8; 16]>,
 }
 
 impl Processes {

@@ -1,12 +1,12 @@
 //! Perf samples: one packet sequence for each event, with its time base and stacks.
 
-use crate::address_space::AddressSpaces;
 use crate::attr::{AttrFacts, PERF_TYPE_TRACEPOINT};
 use crate::event::Unparsable;
 use crate::output::Output;
 use crate::stacks::{Context, Lookup, Stacks};
 use crate::symbolizer::Symbolizer;
 use crate::wire::Proto;
+use kstrace_schema::address_space::AddressSpaces;
 use kstrace_schema::decode::{FieldAccess, Value};
 use kstrace_schema::{EventRecord, EventRecordClass, NativeDescription, Result, Role};
 use std::fmt;
@@ -121,6 +121,11 @@ impl Samples {
             spaces: AddressSpaces::default(),
             symbolizer,
         }
+    }
+
+    /// The trace's kernel has this symbol there.
+    pub(crate) fn kernel_symbol(&mut self, name: &str, address: u64) {
+        self.symbolizer.kernel_has(name, address);
     }
 
     /// The plan for a class of samples: of perf, or a stack that ftrace recorded.

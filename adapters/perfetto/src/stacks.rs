@@ -1,9 +1,9 @@
 //! Interned stacks: each frame, file and name is written once and then known by a number.
 
-use crate::address_space::{AddressSpaces, FileId};
-use crate::hash::QuickMap;
 use crate::symbolizer::Symbolizer;
 use crate::wire::Proto;
+use kstrace_schema::address_space::{AddressSpaces, FileId};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Fields of `InternedData`.
@@ -94,10 +94,10 @@ enum MappingKey {
 /// What of stacks has been written to one sequence.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
-    functions: QuickMap<Arc<str>, u64>,
-    mappings: QuickMap<MappingKey, u64>,
-    frames: QuickMap<FrameKey, u64>,
-    callstacks: QuickMap<Box<[u64]>, u64>,
+    functions: FxHashMap<Arc<str>, u64>,
+    mappings: FxHashMap<MappingKey, u64>,
+    frames: FxHashMap<FrameKey, u64>,
+    callstacks: FxHashMap<Box<[u64]>, u64>,
     /// `InternedData` that the next packet has to carry.
     pub(crate) news: Proto,
     /// Frames of the stack at hand, outermost last.

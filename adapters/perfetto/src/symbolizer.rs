@@ -16,6 +16,12 @@ pub struct KernelFunction {
 /// Each is asked once for a place, and once more when the tables of what was written
 /// have grown so large that they begin anew.
 pub trait Symbolizer {
+    /// The trace says that its kernel has this symbol at this address (perf records one with
+    /// the kernel's own mapping): whether the kernel at hand is the same can be told by it.
+    fn kernel_has(&mut self, name: &str, address: u64) {
+        let _ = (name, address);
+    }
+
     /// The function at an address of the kernel.
     fn kernel(&mut self, address: u64) -> Option<KernelFunction>;
 

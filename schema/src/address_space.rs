@@ -1,6 +1,9 @@
-//! What is mapped where in each process, as of the sample being written.
+//! What is mapped where in each process, as of the record at hand.
+//!
+//! Filled from the records that carry [`Role::MapStart`](crate::Role::MapStart) and its
+//! companions, and from forks and executions; asked by whoever names addresses.
 
-use crate::hash::QuickMap;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,21 +12,22 @@ const MAX_MAPPINGS: usize = 1 << 17;
 /// Processes kept; the kernel numbers no more (`PID_MAX_LIMIT`).
 const MAX_PROCESSES: usize = 1 << 22;
 
-/// A mapped file, by its place in [`AddressSpaces::file`].
+/// A mapped file; [`AddressSpaces::file`] tells which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FileId(pub(crate) u32);
+pub struct FileId(u32);
 
-/// A file as the kernel saw it: a path, or a word like `[vdso]` or `//anon`.
+/// A file as the kernel saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MappedFile {
-    pub(crate) path: Box<str>,
+pub struct MappedFile {
+    /// A path, or a word like `[vdso]` or `//anon`.
+    pub path: Arc<str>,
     /// Empty if the record did not say it.
-    pub(crate) build_id: Box<[u8]>,
+    pub build_id: Box<[u8]>,
 }
 
 impl MappedFile {
     /// Whether it is a file and not a word of the kernel's.
-    pub(crate) fn is_file(&self) -> bool {
+    pub fn is_file(&self) -> bool {
         let words = ["//", "/memfd:", "/dev/zero", "/SYSV"];
         self.path.starts_with('/')
             && !words.iter().any(|w| self.path.starts_with(w))
@@ -42,26 +46,23 @@ type Space = BTreeMap<u64, Mapping>;
 
 /// The address spaces of all processes.
 #[derive(Debug, Default)]
-pub(crate) struct AddressSpaces {
+pub struct AddressSpaces {
     /// Shared after a fork until one of the two maps something.
-    spaces: QuickMap<i32, Arc<Space>>,
+    spaces: FxHashMap<i32, Arc<Space>>,
     files: Vec<MappedFile>,
-    ids: QuickMap<MappedFile, FileId>,
+    ids: FxHashMap<MappedFile, FileId>,
 }
 
 impl AddressSpaces {
-    pub(crate) fn file(&self, id: FileId) -> Option<&MappedFile> {
+    /// The file of that id; `None` for an id that is none of these address spaces'.
+    pub fn file(&self, id: FileId) -> Option<&MappedFile> {
         self.files.get(id.0 as usize)
     }
 
-    pub(crate) fn map(
-        &mut self,
-        pid: i32,
-        start: u64,
-        len: u64,
-        file_offset: u64,
-        file: MappedFile,
-    ) {
+    /// A mapping of `len` bytes at `start`, of the file from `file_offset` (bytes) on.
+    /// What cannot be (no length, beyond the end of all addresses, a process without a
+    /// number) is passed over.
+    pub fn map(&mut self, pid: i32, start: u64, len: u64, file_offset: u64, file: MappedFile) {
         let Some(end) = start.checked_add(len).filter(|_| pid > 0 && len > 0) else {
             return;
         };
@@ -90,7 +91,7 @@ impl AddressSpaces {
     }
 
     /// A new process begins with its parent's mappings.
-    pub(crate) fn fork(&mut self, parent: i32, child: i32) {
+    pub fn fork(&mut self, parent: i32, child: i32) {
         if parent == child {
             return;
         }
@@ -101,12 +102,12 @@ impl AddressSpaces {
     }
 
     /// A process that executes another program begins anew.
-    pub(crate) fn exec(&mut self, pid: i32) {
+    pub fn exec(&mut self, pid: i32) {
         self.spaces.remove(&pid);
     }
 
-    /// The file at an address, and the offset in it.
-    pub(crate) fn find(&self, pid: i32, address: u64) -> Option<(FileId, u64)> {
+    /// The file at an address, and the offset in it in bytes.
+    pub fn find(&self, pid: i32, address: u64) -> Option<(FileId, u64)> {
         let (start, m) = self.spaces.get(&pid)?.range(..=address).next_back()?;
         (address < m.end).then(|| (m.file, (address - start).wrapping_add(m.file_offset)))
     }
