@@ -16,6 +16,8 @@ pub(crate) const CTF: &str = "ctf";
 pub(crate) mod key {
     pub(crate) const METADATA: &str = "ctf.metadata";
     pub(crate) const PATH: &str = "ctf.path";
+    /// Of how many directories the trace was put together, where not of one.
+    pub(crate) const CHUNKS: &str = "ctf.chunks";
     pub(crate) const STREAM: &str = "ctf.stream_id";
     pub(crate) const EVENT: &str = "ctf.event_id";
     pub(crate) const SCOPES: &str = "ctf.scopes";

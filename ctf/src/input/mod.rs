@@ -8,11 +8,13 @@
 //! anew ([`exec`]).
 
 mod bits;
+mod chunks;
 mod clock;
 mod describe;
 mod discover;
 mod exec;
 mod header;
+mod index;
 mod map;
 pub(crate) mod metadata;
 mod model;

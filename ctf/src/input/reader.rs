@@ -4,8 +4,8 @@ use super::clock::{ClockMap, session_clock};
 use super::exec::Facts;
 use super::map::MappedFile;
 use super::plan::{Shared, StreamPlan, stream_plan};
-use super::stream::{CtfStream, Progress, TracePlan, packet_start};
-use super::{describe, discover, metadata};
+use super::stream::{CtfStream, Progress, StreamFile, TracePlan, packet_start};
+use super::{chunks, describe, discover, index, metadata};
 use crate::ir::{Origin, TraceClass};
 use kstrace_schema::{
     Capture, Cpu, Error, ErrorKind, EventRecordClass, FileInput, RecordStream, Result, SessionInfo,
@@ -29,14 +29,14 @@ struct StreamFiles {
     instance: Option<u64>,
     cpu: Cpu,
     /// With the time of their first packets.
-    files: Vec<(u64, PathBuf)>,
+    files: Vec<(u64, StreamFile)>,
 }
 
 /// A CTF trace, or a tree of them, written by any tool.
 ///
 /// Versions 1.8 and 2 are read. Each trace is a source of the session, each
-/// data stream a stream. See the crate's documentation for how events become
-/// records.
+/// data stream a stream. Directories that are parts of one trace (the chunks of
+/// a rotated LTTng session, several snapshots) are read as that one trace.
 pub struct CtfReader {
     dir: PathBuf,
     session: SessionInfo,
@@ -80,7 +80,11 @@ impl CtfReader {
             texts.push(text);
             parsed.push(trace);
         }
-        let all = parsed.iter().collect::<Vec<_>>();
+        let chunks = chunks::of(&parsed);
+        let all = chunks
+            .iter()
+            .map(|c| &parsed[c.described_by])
+            .collect::<Vec<_>>();
         let (clock, clock_maps) = session_clock(&all)?;
         let mut reader = CtfReader {
             dir: dir.to_owned(),
@@ -95,15 +99,23 @@ impl CtfReader {
             traces: Vec::new(),
             progress: Arc::new(Progress::default()),
         };
-        for (index, (trace, maps)) in parsed.iter().zip(&clock_maps).enumerate() {
+        for (index, (chunks, maps)) in chunks.iter().zip(&clock_maps).enumerate() {
+            let (main, trace) = (chunks.described_by, &parsed[chunks.described_by]);
             let source = u16::try_from(index + 1).map(SourceId).map_err(|_| {
                 Error::new(ErrorKind::Unsupported, "more than 65534 traces in one tree")
             })?;
-            let path = dirs[index].strip_prefix(dir).unwrap_or(&dirs[index]);
+            let path = dirs[main].strip_prefix(dir).unwrap_or(&dirs[main]);
             let path = path.to_string_lossy();
-            let info = describe::source(trace, source, &path, &texts[index]);
+            let mut info = describe::source(trace, source, &path, &texts[main]);
+            if chunks.parts.len() > 1 {
+                info.attributes.insert(
+                    describe::key::CHUNKS.to_owned(),
+                    serde_json::Value::from(chunks.parts.len()),
+                );
+            }
             reader.session.sources.push(info);
-            reader.add(trace, &dirs[index], source, maps)?;
+            let parts = chunks.parts.iter().map(|part| dirs[*part].as_path());
+            reader.add(trace, &dirs[main], parts, source, maps)?;
         }
         Ok(reader)
     }
@@ -118,10 +130,11 @@ impl CtfReader {
         &self.classes
     }
 
-    fn add(
+    fn add<'p>(
         &mut self,
         trace: &TraceClass,
         dir: &Path,
+        parts: impl Iterator<Item = &'p Path>,
         source: SourceId,
         clocks: &[ClockMap],
     ) -> Result<()> {
@@ -146,7 +159,11 @@ impl CtfReader {
                 .map_err(|e| e.context(format!("{}/metadata: packet.header", dir.display())))?,
         });
         let mut found: Vec<StreamFiles> = Vec::new();
-        for (path, len) in discover::stream_files(dir)? {
+        let mut files = Vec::new();
+        for part in parts {
+            files.extend(discover::stream_files(part)?);
+        }
+        for (path, len) in files {
             self.progress.total.fetch_add(len, Ordering::Relaxed);
             let first = first_packet(&plan, &path)?;
             let joined = found.iter_mut().find(|f| {
@@ -159,7 +176,9 @@ impl CtfReader {
             }
         }
         for stream in &mut found {
-            stream.files.sort();
+            stream
+                .files
+                .sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
         }
         self.traces.push(TraceInput {
             plan,
@@ -237,7 +256,13 @@ fn first_packet(plan: &TracePlan, path: &Path) -> Result<StreamFiles> {
             .cpu
             .and_then(|cpu| u32::try_from(cpu).ok())
             .map_or(Cpu::NONE, Cpu),
-        files: vec![(packet.begin.unwrap_or(0), path.to_owned())],
+        files: vec![(
+            packet.begin.unwrap_or(0),
+            StreamFile {
+                path: path.to_owned(),
+                indexed: index::of(path),
+            },
+        )],
     })
 }
 
@@ -254,7 +279,7 @@ impl Source for CtfReader {
         let mut streams: Vec<Box<dyn RecordStream>> = Vec::new();
         for trace in &self.traces {
             for stream in &trace.streams {
-                let files = stream.files.iter().map(|(_, path)| path.clone()).collect();
+                let files = stream.files.iter().map(|(_, file)| file.clone()).collect();
                 let made = CtfStream::new(
                     Arc::clone(&trace.plan),
                     stream.stream_id,

@@ -110,7 +110,7 @@ pub(crate) struct IntType {
     pub(crate) boolean: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MemberType {
     /// As people write it: in TSDL without the leading underscore.
     pub(crate) name: String,
@@ -119,14 +119,14 @@ pub(crate) struct MemberType {
     pub(crate) class: Arc<Type>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct StructType {
     pub(crate) members: Vec<MemberType>,
     /// At least this alignment, whatever the members'.
     pub(crate) align_bits: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OptionType {
     pub(crate) name: String,
     pub(crate) written_name: String,
@@ -136,7 +136,7 @@ pub(crate) struct OptionType {
 }
 
 /// Number of elements.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ArrayLength {
     Static(u64),
     Dynamic(Lookup),
@@ -152,7 +152,7 @@ pub(crate) enum SequenceKind {
     Blob,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TypeKind {
     Int(IntType),
     Float {
@@ -181,7 +181,7 @@ pub(crate) enum TypeKind {
 }
 
 /// A type with what keeps hostile metadata in bounds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Type {
     pub(crate) kind: TypeKind,
     /// Parts it has, shared ones counted as often as they are used.

@@ -10,7 +10,8 @@ use crate::ir::{EnvValue, IntType, Roles, StreamType, TraceClass, Type, TypeKind
 use crate::tsdl::rewrite::{self, Layout};
 use kstrace_schema::decode::{Field, Value, Visitor, walk};
 use kstrace_schema::{
-    Cpu, Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, SessionTime,
+    Certainty, Cpu, Error, ErrorKind, EventRecord, EventRecordClass, Loss, LossReason, Result,
+    SessionTime,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -76,6 +77,8 @@ struct OutStream {
     empty: bool,
     sequence: u64,
     discarded: u64,
+    /// Where the next packet begins, after some that are not there.
+    resumes_at: Option<u64>,
     /// Times and offsets of the packet's records.
     records: Vec<(u64, usize)>,
 }
@@ -256,7 +259,7 @@ impl CopiedTrace {
             stream.begin_packet(&self.trace, shape, plan.stream, context);
         }
         if stream.empty {
-            stream.begin = time;
+            stream.begin = stream.resumes_at.take().map_or(time, |t| t.min(time));
             stream.empty = false;
         }
         stream.last = time;
@@ -283,6 +286,9 @@ impl CopiedTrace {
             && let Some(shape) = self.shapes.get(id)
         {
             let ns = |time: SessionTime| time.as_ns().saturating_sub(self.shift_ns);
+            if is_of_packets(loss) {
+                return stream.miss_packets(shape, loss.count, (ns(loss.begin), ns(loss.end)));
+            }
             return stream.lose(
                 &self.trace,
                 shape,
@@ -315,6 +321,11 @@ impl CopiedTrace {
         let text = metadata(&self.trace, &self.shapes);
         write_new(&self.dir.join("metadata"), text.as_bytes())
     }
+}
+
+/// Whether the count is of packets that are not there: so a CTF input tells it.
+fn is_of_packets(loss: &Loss) -> bool {
+    (loss.reason, loss.certainty) == (LossReason::StatedByInput, Certainty::AtLeast)
 }
 
 fn pad(bytes: &mut Vec<u8>, align: usize) {
@@ -552,6 +563,7 @@ fn stream_for<'s>(
             empty: true,
             sequence: 0,
             discarded: 0,
+            resumes_at: None,
             records: Vec::new(),
         });
     }
@@ -577,6 +589,22 @@ impl OutStream {
         self.records_at = bytes.len();
         self.context = context;
         self.empty = true;
+    }
+
+    /// Tells of lost packets: the numbers of those that are written have a gap.
+    fn miss_packets(
+        &mut self,
+        shape: &StreamShape,
+        count: u64,
+        (begin, end): (u64, u64),
+    ) -> Result<()> {
+        if !self.bytes.is_empty() {
+            self.last = self.last.max(begin);
+            self.flush(shape)?;
+        }
+        self.sequence = self.sequence.saturating_add(count);
+        self.resumes_at = Some(end.max(self.last));
+        Ok(())
     }
 
     /// Tells of lost records as readers expect it: one packet ends where the
