@@ -17,7 +17,7 @@ const FORMS: [&str; 8] = [
 /// Lines of a text that are kept as they are; the rest by its hash.
 const FIRST_LINES: usize = 4;
 
-fn corpus(name: &str) -> PathBuf {
+pub(crate) fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/corpus")
         .join(name)
@@ -45,7 +45,7 @@ fn summary(text: &str) -> String {
 }
 
 /// Converts, and tells what happened in a way that is the same everywhere.
-fn told(input: &Path, form: &str, dir: &Path) -> String {
+pub(crate) fn told(input: &Path, form: &str, dir: &Path) -> String {
     let out = dir.join(format!("out.{form}"));
     let output = kstrace(["convert", "--no-symbols", "--to", form])
         .arg(input)
@@ -84,7 +84,7 @@ fn matrix(name: &str) {
     check(&snapshot, &text);
 }
 
-fn check(snapshot: &str, text: &str) {
+pub(crate) fn check(snapshot: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots"));
     settings.set_prepend_module_to_snapshot(false);
@@ -119,36 +119,4 @@ fn version_7_trace_dat() {
 #[test]
 fn version_6_trace_dat() {
     matrix("v6.dat");
-}
-
-/// One fault in a file.
-type Fault = fn(&mut Vec<u8>);
-
-#[test]
-fn one_fault_each() {
-    let faults: [(&str, &str, Fault); 6] = [
-        ("cut_in_the_middle", "tracepoints.data", |b| {
-            b.truncate(b.len() / 2);
-        }),
-        ("cut_in_the_header", "tracepoints.data", |b| b.truncate(50)),
-        ("data_section_beyond_the_end", "samples.data", |b| {
-            b[48..56].copy_from_slice(&u64::MAX.to_le_bytes());
-        }),
-        ("record_of_size_zero", "samples.data", |b| {
-            let data = u64::from_le_bytes(b[40..48].try_into().expect("eight")) as usize;
-            b[data + 6..data + 8].copy_from_slice(&[0, 0]);
-        }),
-        ("cut_in_the_middle", "v7.dat", |b| b.truncate(b.len() / 2)),
-        ("version_99", "v7.dat", |b| b[10..12].copy_from_slice(b"99")),
-    ];
-    let mut text = String::new();
-    for (fault, name, harm) in faults {
-        let dir = scratch();
-        let mut bytes = fs::read(corpus(name)).expect("a file of the corpus");
-        harm(&mut bytes);
-        let path = dir.path().join(name);
-        fs::write(&path, bytes).expect("written");
-        text += &format!("{name} {fault}\n{}", told(&path, "text", dir.path()));
-    }
-    check("corpus_faults", &text);
 }

@@ -5,6 +5,7 @@ mod command_line;
 mod convert;
 mod corpus;
 mod counted;
+mod faults;
 mod kill;
 mod loss;
 mod support;
