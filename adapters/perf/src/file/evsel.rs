@@ -25,6 +25,8 @@ pub(super) struct Evsel {
     pub(super) recorded_shape: SampleIdShape,
     /// Made for records that perf did not record.
     pub(super) made_up: bool,
+    /// Records that are not its own name it.
+    pub(super) told_of: bool,
 }
 
 impl Evsel {
@@ -82,6 +84,20 @@ impl EvselTable {
         &mut self.evsels
     }
 
+    /// Notes that a record names it which is not its own.
+    pub(super) fn tell_of(&mut self, index: EvselIndex) {
+        self.evsels[index].told_of = true;
+    }
+
+    /// Leaves the others out. Indexes mean nothing any more after that.
+    pub(super) fn retain(&mut self, keep: impl Fn(EvselIndex, &Evsel) -> bool) {
+        let mut index = 0;
+        self.evsels.retain(|evsel| {
+            index += 1;
+            keep(index - 1, evsel)
+        });
+    }
+
     /// The event with that index, which came from this table.
     pub(super) fn get(&self, index: EvselIndex) -> &Evsel {
         &self.evsels[index]
@@ -111,6 +127,7 @@ impl EvselTable {
             source,
             recorded_shape,
             made_up: false,
+            told_of: false,
         });
         for id in recorded_ids {
             self.add_recorded_id(index, *id);
@@ -188,6 +205,7 @@ impl EvselTable {
             source,
             recorded_shape,
             made_up: true,
+            told_of: false,
         });
         self.evsels.len() - 1
     }

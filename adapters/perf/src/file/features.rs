@@ -157,9 +157,10 @@ pub(super) fn encode_attrs(evsels: &[Evsel], attr_size: usize, offset: u64) -> (
     (attrs, attrs_bytes as u64)
 }
 
-/// The size that all attrs of the file take: as few bytes as perf 6.1 knows,
-/// which refuses larger ones, unless one of them has something in a younger field.
-pub(super) fn attr_size(evsels: &[Evsel]) -> usize {
+/// The size that all attrs of the file take: as few bytes as perf 5.13 and later know, unless
+/// one of them has something in a younger field; and never more than `most_bytes`, as perf
+/// refuses attrs that are larger than its own.
+pub(super) fn attr_size(evsels: &[Evsel], most_bytes: usize) -> usize {
     let needed = |attr: &Attr| {
         attr.as_bytes()
             .iter()
@@ -170,6 +171,7 @@ pub(super) fn attr_size(evsels: &[Evsel]) -> usize {
     largest
         .next_multiple_of(8)
         .clamp(raw::ATTR_SIZE_VER7, ATTR_BYTES)
+        .min(most_bytes)
 }
 
 fn push_attr(bytes: &mut Vec<u8>, attr: &Attr, attr_size: usize) {

@@ -5,6 +5,7 @@
 //! the old one. What is new is the order of the records, which are sorted now, and with it
 //! the finished rounds, the places of AUX data, and that nothing is compressed.
 
+use super::compat::{self, PerfVersion};
 use super::output::Output;
 use super::raw::{self, PerfFileSection, feature};
 use super::read::classes::{AUX_DATA, AUXTRACE, EVENT_INDEX, PART};
@@ -230,6 +231,30 @@ impl Kept {
     /// Some AUX data never came.
     pub(super) fn has_incomplete_aux(&self) -> bool {
         self.waiting_aux.is_some()
+    }
+
+    /// Makes the attrs no larger than a perf takes. Says what did not fit and meant something.
+    pub(super) fn cut_attrs(&mut self, version: PerfVersion) -> Vec<String> {
+        let most = version.attr_bytes();
+        let mut facts = Vec::new();
+        for event in &mut self.events {
+            if event.bytes.len() <= most && event.attr.size as usize <= most {
+                continue;
+            }
+            for field in compat::fields_behind(&event.attr, most) {
+                facts.push(format!(
+                    "{field} of {}, unknown to perf {version}",
+                    event.name
+                ));
+            }
+            event.bytes.truncate(most);
+            event.attr.size = event.attr.size.min(most as u32);
+            let size = self.order.put_u32(event.attr.size);
+            if let Some(field) = event.bytes.get_mut(4..8) {
+                field.copy_from_slice(&size);
+            }
+        }
+        facts
     }
 
     /// Size of an attr's entry in the file.

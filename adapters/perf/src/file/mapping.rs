@@ -2,13 +2,15 @@
 
 use super::evsel::{EvselIndex, EvselTable};
 use super::kept::KeptPlan;
-use super::raw;
 use super::tracing_data::{TracingData, event_id_of, minimal_format};
 use crate::attr::Attr;
 use crate::layout::SampleIdShape;
 use crate::uapi;
 use kstrace_schema::{EventRecordClass, NativeDescription, SourceId, builtin, namespace};
 use std::collections::BTreeMap;
+
+/// `PERF_RECORD_USER_TYPE_START`.
+const FIRST_USER_RECORD: u32 = 64;
 
 /// What becomes of the records of a class.
 #[derive(Debug)]
@@ -143,14 +145,14 @@ impl Mapper {
                 event,
                 format,
             } => self.sample(class, attr_hex, event, format.as_deref(), evsels, formats),
-            // perf stops at records that it does not know.
+            // Those of perf itself are about another file.
             NativeDescription::PerfRecord {
                 record_type,
                 sample_id_type,
             } => {
                 // Nor can it make sense of those that are not what their type says.
                 let is_opaque = class.payload.member("_unknown").is_some();
-                if *record_type <= raw::NEWEST_RECORD_TYPE && !is_opaque {
+                if *record_type < FIRST_USER_RECORD && !is_opaque {
                     let event = self.sideband_event(class, evsels);
                     Plan::Sideband(SidebandPlan {
                         source: class.source,
@@ -288,7 +290,13 @@ impl Mapper {
         let attr_hex = class.attributes.get("perf.sideband_attr")?.as_str()?;
         let attr = Attr::from_hex(attr_hex)?;
         let ids = recorded_ids(class);
-        Some(self.recorded_event(class, "dummy:HG", attr_hex, attr, &ids, evsels))
+        // Where sideband comes with an event of its own that is what perf calls it.
+        let name = class.attributes.get("perf.sideband_event");
+        let name = match name.and_then(|v| v.as_str()) {
+            None | Some("dummy:u") => "dummy:HG",
+            Some(name) => name,
+        };
+        Some(self.recorded_event(class, name, attr_hex, attr, &ids, evsels))
     }
 }
 

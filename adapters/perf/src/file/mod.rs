@@ -2,7 +2,7 @@
 //!
 //! [`PerfDataSink`] writes it from a sorted stream of kstrace records, whether
 //! they came through `perf_event_open` or through tracefs; perf 6.1 and later
-//! read the result. Layers: [`raw`] has the structures as they lie in the file,
+//! read the result, or a [`PerfVersion`] that is asked for. Layers: [`raw`] has the structures as they lie in the file,
 //! `features` and `tracing_data` encode the parts that describe,
 //! `mapping` says what becomes of each class of records, `writer` puts the file
 //! together.
@@ -10,6 +10,7 @@
 //! Format: `tools/perf/Documentation/perf.data-file-format.txt` of the kernel.
 
 mod build_id;
+mod compat;
 mod evsel;
 mod features;
 mod kept;
@@ -26,5 +27,6 @@ mod tracing_data;
 mod trailer;
 mod writer;
 
+pub use compat::PerfVersion;
 pub use read::{PerfDataReader, ReadOptions, ReadStatistics};
 pub use writer::{PerfDataOptions, PerfDataSink};

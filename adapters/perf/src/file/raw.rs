@@ -181,8 +181,6 @@ pub struct BuildIdEntry {
     pub reserved: [u8; 3],
 }
 
-/// The youngest kernel record that perf 6.1 knows; it stops at any younger one.
-pub const NEWEST_RECORD_TYPE: u32 = uapi::PERF_RECORD_AUX_OUTPUT_HW_ID;
 /// `PERF_RECORD_FINISHED_ROUND`: no record to come is older than the youngest
 /// record before the previous one of these.
 pub const PERF_RECORD_FINISHED_ROUND: u32 = 68;
@@ -203,7 +201,7 @@ pub const TRACEPOINT_SAMPLE_TYPE: u64 = uapi::PERF_SAMPLE_IDENTIFIER
     | uapi::PERF_SAMPLE_PERIOD
     | uapi::PERF_SAMPLE_RAW;
 
-/// `PERF_ATTR_SIZE_VER7`: the largest attr that perf 6.1 takes.
+/// `PERF_ATTR_SIZE_VER7`: the largest attr that perf 5.13 to 6.2 take.
 pub const ATTR_SIZE_VER7: usize = 128;
 
 /// `HEADER_*`: the numbers of the feature sections.

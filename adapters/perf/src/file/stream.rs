@@ -500,6 +500,7 @@ impl Stream {
         let index = evsel
             .or_else(|| self.evsels.first_of(loss.source))
             .unwrap_or_else(|| self.evsels.dummy());
+        self.evsels.tell_of(index);
         let evsel = self.evsels.get(index);
         let id = evsel.first_id();
         let time_ns = self.timeline.place(loss.end.as_ns());

@@ -5,7 +5,7 @@
 //! format files of ftrace's own events, those of the others by system, kallsyms,
 //! printk formats, and names of tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MAGIC: &[u8] = &[23, 8, 68];
 /// Format files are some kilobytes at most; what is larger is none.
@@ -27,6 +27,11 @@ pub(super) struct TracingData {
 }
 
 impl TracingData {
+    /// Leaves out the formats of other events than these.
+    pub(super) fn retain(&mut self, ids: &BTreeSet<u64>) {
+        self.formats.retain(|id, _| ids.contains(id));
+    }
+
     /// Whether a file without this section can be read.
     pub(super) fn is_empty(&self) -> bool {
         self.formats.is_empty()

@@ -1,19 +1,18 @@
-//! The sink that writes a perf.data: what comes before and after the records.
+//! The sink that writes a perf.data.
 
-use super::features::{self, Features};
+mod complete;
+
+use super::compat::PerfVersion;
 use super::kept::{Kept, KeptPlan};
 use super::mapping::{Mapper, Plan};
 use super::output::Output;
-use super::raw::{self, PerfFileHeader, PerfFileSection, feature};
-use super::read::PerfDataReader;
+use super::raw::{PerfFileHeader, PerfFileSection};
 use super::record::KernelMap;
 use super::stream::{Refused, Stream};
-use crate::uapi::flag;
-use kstrace_schema::merge::Merger;
 use kstrace_schema::{
     ClassId, ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass,
-    FileInput, FileOutput, Loss, LossReason, Result, ResultExt, SessionInfo, Sink, Source,
-    SourceId, SourceInfo, builtin, namespace,
+    FileOutput, Loss, LossReason, Result, ResultExt, SessionInfo, Sink, SourceId, SourceInfo,
+    builtin, namespace,
 };
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -31,6 +30,9 @@ pub struct PerfDataOptions {
     pub round_records: u32,
     /// Whether to look up the build ids of mapped files.
     pub build_ids: bool,
+    /// The oldest perf that shall read the file. If none is said, it is
+    /// [`PerfVersion::CONSERVATIVE`], but a perf.data that is written again stays as it was.
+    pub compat: Option<PerfVersion>,
 }
 
 impl Default for PerfDataOptions {
@@ -38,11 +40,13 @@ impl Default for PerfDataOptions {
         PerfDataOptions {
             round_records: 4096,
             build_ids: true,
+            compat: None,
         }
     }
 }
 
-/// Writes the records it gets as a perf.data that perf 6.1 and later read.
+/// Writes the records it gets as a perf.data that perf 6.1 and later read, or another version
+/// if [`PerfDataOptions::compat`] says so.
 ///
 /// Records must come sorted by time over all CPUs; a few that come late are
 /// tolerated as far as `perf script` sorts them, the others are counted in
@@ -63,8 +67,10 @@ pub struct PerfDataSink {
     /// Taken once it is written to directly.
     pipe: Option<Pipe>,
     is_stream: bool,
-    /// Facts that a stream has no place for.
-    not_in_band: Vec<String>,
+    /// What there is no place for.
+    facts: Vec<String>,
+    /// Sources that announce all events of a machine, whether or not they happened.
+    announce_all: BTreeSet<SourceId>,
     first_pair: Option<ClockPair>,
     kernel_told: bool,
     state: State,
@@ -158,7 +164,8 @@ impl PerfDataSink {
             foreign: BTreeSet::new(),
             pipe: None,
             is_stream: false,
-            not_in_band: Vec::new(),
+            facts: Vec::new(),
+            announce_all: BTreeSet::new(),
             first_pair: None,
             kernel_told: false,
             state: State::Writing,
@@ -186,155 +193,15 @@ impl PerfDataSink {
         result
     }
 
-    /// The start of a file whose description is known: it goes before the records.
-    fn begin_kept(&mut self, mut kept: Kept) -> Result<()> {
-        if let Some(pipe) = self.pipe.take() {
-            self.is_stream = true;
-            self.stream.output = pipe.output;
-            self.stream.output.write(&kept.encode_in_band())?;
-            self.kept = Some((kept, PerfFileSection::default()));
-            return Ok(());
-        }
-        let header_bytes = size_of::<PerfFileHeader>() as u64;
-        let (attrs, section) = kept.encode_attrs(header_bytes);
-        self.stream.output.write(&attrs)?;
-        self.kept = Some((kept, section));
-        Ok(())
-    }
-
-    fn complete_kept(&mut self) -> Result<()> {
-        let Some((kept, attrs)) = &self.kept else {
-            return Ok(());
+    /// Why those who are to read the file cannot read the records of a class.
+    fn refused(&self, class: &EventRecordClass) -> Option<String> {
+        let version = match (&self.kept, self.options.compat) {
+            (Some(_), None) => return None,
+            (_, version) => version.unwrap_or(PerfVersion::CONSERVATIVE),
         };
-        self.stream.end_kept_round(kept)?;
-        let output = &mut self.stream.output;
-        if self.is_stream {
-            return output.complete(&[]);
-        }
-        let data_end = output.position();
-        let (sections, bits) = kept.encode_features(data_end);
-        output.write(&sections)?;
-        let data_at = attrs.offset + attrs.size;
-        let data = PerfFileSection {
-            offset: data_at,
-            size: data_end - data_at,
-        };
-        output.complete(&kept.encode_header(*attrs, data, bits))
-    }
-
-    fn complete(&mut self) -> Result<()> {
-        if self.kept.is_some() {
-            return self.complete_kept();
-        }
-        self.stream.end_round()?;
-        if self.stream.evsels.all().is_empty() {
-            // perf's reader wants at least one event.
-            self.stream.evsels.dummy();
-        }
-        let clock = self.session.as_ref().map(|s| &s.clock);
-        if let Some(clockid) = clock.and_then(|c| features::clockid(c.kind)) {
-            for evsel in self
-                .stream
-                .evsels
-                .all_mut()
-                .iter_mut()
-                .filter(|e| e.made_up)
-            {
-                evsel.attr.flags |= flag::USE_CLOCKID;
-                evsel.attr.clockid = clockid;
-            }
-        }
-        let attr_size = features::attr_size(self.stream.evsels.all());
-        let data_end = self.stream.output.position();
-        let features = self.features(attr_size);
-        let (sections, adds_features) = features.encode(data_end);
-        self.stream.output.write(&sections)?;
-        let attrs_offset = self.stream.output.position();
-        let (attrs, attrs_bytes) =
-            features::encode_attrs(self.stream.evsels.all(), attr_size, attrs_offset);
-        self.stream.output.write(&attrs)?;
-
-        let header_bytes = size_of::<PerfFileHeader>() as u64;
-        let header = PerfFileHeader {
-            magic: raw::PERF_MAGIC2,
-            size: header_bytes,
-            attr_size: (attr_size + size_of::<PerfFileSection>()) as u64,
-            attrs: PerfFileSection {
-                offset: attrs_offset,
-                size: attrs_bytes,
-            },
-            data: PerfFileSection {
-                offset: header_bytes,
-                size: data_end - header_bytes,
-            },
-            event_types: PerfFileSection::default(),
-            adds_features,
-        };
-        self.stream.output.complete(header.as_bytes())?;
-        match self.pipe.take() {
-            Some(pipe) => self.pass_on(pipe),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes the file that was put aside as a stream.
-    fn pass_on(&mut self, pipe: Pipe) -> Result<()> {
-        let mut reader = PerfDataReader::of_file("temporary file", &pipe.aside)?;
-        let mut sink = PerfDataSink {
-            pipe: Some(pipe),
-            ..Self::start(
-                Output::to_stream("nowhere", std::io::sink()),
-                self.options.clone(),
-            )?
-        };
-        sink.session(reader.session())?;
-        let mut merger = Merger::new(reader.streams(&mut sink)?);
-        while !merger.round(&mut sink)?.finished() {}
-        if let Some(failed) = merger.take_errors().pop() {
-            return Err(failed.error);
-        }
-        sink.finish()?;
-        if let Some((kept, _)) = &mut sink.kept {
-            self.not_in_band = kept.take_not_in_band();
-        }
-        Ok(())
-    }
-
-    fn features(&mut self, attr_size: usize) -> Features {
-        let mut features = Features::default();
-        let session = self.session.as_ref();
-        let stream = &self.stream;
-        if !stream.formats.is_empty() {
-            let page_size = session.map_or(0, |s| s.host.page_size_bytes);
-            let page_size = if page_size == 0 { 4096 } else { page_size };
-            let bytes = stream.formats.encode(page_size, &stream.commands());
-            features.add(feature::TRACING_DATA, bytes);
-        }
-        if self.options.build_ids {
-            let same_boot = session.is_some_and(|s| is_this_boot(&s.clock.boot_id));
-            let bytes = stream.files.encode(same_boot);
-            if !bytes.is_empty() {
-                features.add(feature::BUILD_ID, bytes);
-            }
-        }
-        features.add_text(
-            feature::VERSION,
-            concat!("kstrace ", env!("CARGO_PKG_VERSION")),
-        );
-        features.add_event_desc(stream.evsels.all(), attr_size);
-        if let Some((first_ns, last_ns)) = stream.sample_times() {
-            features.add(
-                feature::SAMPLE_TIME,
-                [first_ns, last_ns].as_bytes().to_vec(),
-            );
-        }
-        if let Some(session) = session {
-            features.add_host(&session.host);
-            features.add_command_line(&session.capture.command_line);
-            let first_ns = stream.sample_times().map_or(0, |(first, _)| first);
-            features.add_clock(&session.clock, self.first_pair.as_ref(), first_ns);
-        }
-        features
+        let has_build_id = class.payload.member("build_id_size").is_some();
+        let reason = version.refuses(&class.native, has_build_id)?;
+        Some(format!("{}: {reason}", class.qualified_name()))
     }
 
     /// ftrace's own events have addresses of functions. Where no perf source tells
@@ -403,7 +270,7 @@ fn is_this_boot(boot_id: &str) -> bool {
 impl FileOutput for PerfDataSink {
     fn report(&self) -> ConversionReport {
         let mut report = self.stream.report();
-        report.facts_not_held.clone_from(&self.not_in_band);
+        report.facts_not_held.clone_from(&self.facts);
         if let Some((kept, _)) = &self.kept {
             report.facts_not_held.extend_from_slice(kept.not_in_band());
         }
@@ -435,6 +302,14 @@ impl Sink for PerfDataSink {
             if Kept::is_file(source) {
                 self.stream.told_by_records.insert(source.id);
             }
+            // The description of a trace.dat is that of all events.
+            if source
+                .attributes
+                .keys()
+                .any(|key| key.starts_with("tracedat."))
+            {
+                self.announce_all.insert(source.id);
+            }
             if Kept::is_foreign(source) {
                 self.foreign.insert(source.id);
             } else if source.kind == namespace::FTRACE || Kept::is_file(source) {
@@ -459,9 +334,17 @@ impl Sink for PerfDataSink {
                 not_held: 0,
             });
         }
+        let refused = self.refused(class);
         let account = &mut self.classes[index];
         if matches!(account.plan, Plan::Unannounced) {
             account.name = class.qualified_name();
+            if let Some(fact) = refused {
+                account.plan = Plan::NotHeld;
+                if !self.facts.contains(&fact) {
+                    self.facts.push(fact);
+                }
+                return Ok(());
+            }
             account.plan = match &self.kept {
                 Some((kept, _)) => match (kept.plan(class), class.name.as_str()) {
                     (Some(plan), _) => Plan::Kept(plan),

@@ -1,5 +1,6 @@
 //! Writing perf.data, judged by the real perf.
 
+mod compat;
 mod differential;
 mod ftrace_records;
 pub(crate) mod kit;

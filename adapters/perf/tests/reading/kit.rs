@@ -152,8 +152,17 @@ fn pass(reader: &mut PerfDataReader, sink: &mut dyn Sink) -> Result<(Vec<Error>,
 
 /// Reads one file and writes another.
 pub(crate) fn rewrite(input: &Path, output: &Path) -> ConversionReport {
+    rewrite_for(input, output, PerfDataOptions::default())
+}
+
+/// Reads one file and writes another in another way.
+pub(crate) fn rewrite_for(
+    input: &Path,
+    output: &Path,
+    options: PerfDataOptions,
+) -> ConversionReport {
     let mut reader = PerfDataReader::open(input, ReadOptions::default()).unwrap();
-    let mut sink = PerfDataSink::create(output, PerfDataOptions::default()).unwrap();
+    let mut sink = PerfDataSink::create(output, options).unwrap();
     let (damage, _) = pass(&mut reader, &mut sink).unwrap();
     assert!(damage.is_empty(), "{damage:?}");
     sink.report()

@@ -2,8 +2,8 @@
 
 mod foreign;
 mod hostile;
-mod kit;
-mod made;
+pub(crate) mod kit;
+pub(crate) mod made;
 mod order;
 mod rewrite;
 mod swap;
