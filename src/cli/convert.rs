@@ -10,6 +10,7 @@ use crate::report::Kallsyms;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_ftrace::file::{Compression, TraceDatOptions};
+use kstrace_perf::file::PerfVersion;
 use kstrace_schema::{ConversionReport, FileInput, FileOutput};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,6 +52,10 @@ pub(super) struct WritingArgs {
     /// Compress a trace.dat (version 7)
     #[arg(long)]
     compress: bool,
+    /// Write a perf.data for this version of perf and later ones, 5.4 or newer. Else it is for
+    /// perf 6.1, but what a perf.data had already stays as it was
+    #[arg(long, value_name = "VERSION")]
+    perf_compat: Option<PerfVersion>,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -82,6 +87,7 @@ impl WritingArgs {
             },
             symbols: !self.no_symbols,
             build_ids: true,
+            perf_compat: self.perf_compat,
             trace_dat: TraceDatOptions {
                 version: self.trace_dat_version,
                 compression: if self.compress {

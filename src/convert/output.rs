@@ -8,7 +8,7 @@ use crate::flame::{FlameForm, FlameOptions, FlameOutput, SvgOptions};
 use crate::report::{FunctionNames, Kallsyms, OutputFormat, Report, ReportOptions};
 use kstrace_ctf::{CtfOptions, CtfSink, MetadataFormat};
 use kstrace_ftrace::file::{TraceDatOptions, TraceDatSink};
-use kstrace_perf::file::{PerfDataOptions, PerfDataSink};
+use kstrace_perf::file::{PerfDataOptions, PerfDataSink, PerfVersion};
 use kstrace_perfetto::{PerfettoOptions, PerfettoSink};
 use kstrace_schema::{
     ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass, FileOutput,
@@ -28,6 +28,8 @@ pub struct OutputOptions {
     pub symbols: bool,
     /// Whether build ids are looked up in this machine's files (perf.data).
     pub build_ids: bool,
+    /// The oldest perf that shall read it (perf.data).
+    pub perf_compat: Option<PerfVersion>,
     /// Version and compression (trace.dat).
     pub trace_dat: TraceDatOptions,
 }
@@ -49,6 +51,7 @@ pub fn create_output(
         Format::PerfData => {
             let perf = PerfDataOptions {
                 build_ids: options.build_ids,
+                compat: options.perf_compat,
                 ..PerfDataOptions::default()
             };
             match target {
