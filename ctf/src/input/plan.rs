@@ -140,6 +140,8 @@ pub(super) struct StreamPlan {
     pub(super) packet_context: Shared,
     pub(super) event_header: Shared,
     pub(super) fast: Option<FastHeader>,
+    /// What records are aligned to: fewer bits at the end of a packet are no record.
+    pub(super) record_align_bits: u32,
     /// Payloads begin with members of packets or headers.
     pub(super) has_prefix: bool,
     pub(super) clock: ClockMap,
@@ -245,6 +247,7 @@ pub(super) fn stream_plan(
         (Origin::EventHeader, event_header.kept_node()),
     ];
     let mut plan = StreamPlan {
+        record_align_bits: event_header.node.as_ref().map_or(1, Node::align_bits),
         fast: event_header
             .node
             .as_ref()

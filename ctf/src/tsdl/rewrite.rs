@@ -160,6 +160,17 @@ fn order_word(order: ByteOrder) -> &'static str {
     }
 }
 
+/// The width that an integer is said to have in whole bytes.
+pub(crate) fn whole_bytes_size(bits: u32) -> u32 {
+    let widened = u32::from(crate::input::widened_bytes(bits)) * 8;
+    // As many bits as it had, where they take as many bytes.
+    if bits.next_multiple_of(8) == widened && ByteOrder::NATIVE == ByteOrder::LittleEndian {
+        bits
+    } else {
+        widened
+    }
+}
+
 /// An integer or enumeration.
 pub(crate) fn integer(int: &IntType, layout: Layout) -> Result<String> {
     let base = match int.base {
@@ -172,15 +183,7 @@ pub(crate) fn integer(int: &IntType, layout: Layout) -> Result<String> {
     let (size, align, order) = match layout {
         Layout::AsRead => (bits, int.align_bits, int.order),
         Layout::WholeBytes => {
-            let widened = u32::from(crate::input::widened_bytes(bits)) * 8;
-            // As many bits as it had, where they take as many bytes.
-            let size = if bits.next_multiple_of(8) == widened
-                && ByteOrder::NATIVE == ByteOrder::LittleEndian
-            {
-                bits
-            } else {
-                widened
-            };
+            let size = whole_bytes_size(bits);
             (size, 8, crate::input::widened_order(bits, int.order))
         }
     };

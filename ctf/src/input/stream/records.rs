@@ -14,7 +14,8 @@ impl CtfStream {
         let (Some(open), Some(packet)) = (&self.open, &mut self.packet) else {
             return false;
         };
-        if packet.position >= packet.content_bits {
+        let mask = u64::from(self.plan.record_align_bits.max(1)) - 1;
+        if packet.position.saturating_add(mask) & !mask >= packet.content_bits {
             self.next = None;
             return false;
         }
@@ -108,6 +109,11 @@ impl CtfStream {
                 return Ok(false);
             }
         };
+        if end == packet.position {
+            let fault = Fault::new("it takes no bits: the packet would have no last one");
+            self.damaged(Placed::of(end, "event", &fault));
+            return Ok(false);
+        }
         packet.position = end;
         sink.record(&EventRecord {
             class: event.class,
