@@ -14,7 +14,10 @@ use std::fmt::Write as _;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     AsRead,
+    /// Whole bytes, no holes; integers have the width they had where that takes as many bytes.
     WholeBytes,
+    /// The same, and integers fill their bytes.
+    FullBytes,
 }
 
 /// A type that TSDL, or this writer, has no words for.
@@ -74,13 +77,13 @@ fn declared(class: &Type, layout: Layout) -> Result<(String, String)> {
             order,
         } => {
             let (exponent, mantissa) = match (size_bits, layout) {
-                (32, _) | (16, Layout::WholeBytes) => (8, 24),
+                (32, _) | (16, Layout::WholeBytes | Layout::FullBytes) => (8, 24),
                 (64, _) => (11, 53),
                 _ => return Err(NoWords),
             };
             let align = match layout {
                 Layout::AsRead => *align_bits,
-                Layout::WholeBytes => 8,
+                Layout::WholeBytes | Layout::FullBytes => 8,
             };
             plain(format!(
                 "floating_point {{ exp_dig = {exponent}; mant_dig = {mantissa}; align = {align}; byte_order = {}; }}",
@@ -88,7 +91,7 @@ fn declared(class: &Type, layout: Layout) -> Result<(String, String)> {
             ))
         }
         TypeKind::Text(Encoding::Utf8) => plain("string".to_owned()),
-        TypeKind::Text(_) if layout == Layout::WholeBytes => plain("string".to_owned()),
+        TypeKind::Text(_) if layout != Layout::AsRead => plain("string".to_owned()),
         TypeKind::Text(_) | TypeKind::VarInt(_) => Err(NoWords),
         TypeKind::Struct(s) => plain(body(s, layout)?),
         TypeKind::Array {
@@ -160,6 +163,15 @@ fn order_word(order: ByteOrder) -> &'static str {
     }
 }
 
+/// The width that an integer of `bits` is said to have.
+pub(crate) fn size_in(layout: Layout, bits: u32) -> u32 {
+    match layout {
+        Layout::AsRead => bits,
+        Layout::WholeBytes => whole_bytes_size(bits),
+        Layout::FullBytes => u32::from(crate::input::widened_bytes(bits)) * 8,
+    }
+}
+
 /// The width that an integer is said to have in whole bytes.
 pub(crate) fn whole_bytes_size(bits: u32) -> u32 {
     let widened = u32::from(crate::input::widened_bytes(bits)) * 8;
@@ -182,8 +194,8 @@ pub(crate) fn integer(int: &IntType, layout: Layout) -> Result<String> {
     let bits = int.size_bits;
     let (size, align, order) = match layout {
         Layout::AsRead => (bits, int.align_bits, int.order),
-        Layout::WholeBytes => {
-            let size = whole_bytes_size(bits);
+        Layout::WholeBytes | Layout::FullBytes => {
+            let size = size_in(layout, bits);
             (size, 8, crate::input::widened_order(bits, int.order))
         }
     };

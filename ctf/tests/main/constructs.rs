@@ -1,7 +1,8 @@
 //! Every construct of TSDL, with babeltrace2 as the judge: its text of the
 //! trace and of our copy of it must be the same.
 
-use crate::foreign::{Bits, judged, judged_dir, make};
+use crate::foreign::{Bits, babeltrace2, copy, judged, judged_dir, make};
+use kstrace_ctf::MetadataFormat;
 
 /// Metadata of one stream of plain headers, with these fields.
 fn plain(order: &str, types: &str, context: &str, fields: &str) -> String {
@@ -457,4 +458,102 @@ fn several_streams_and_traces() {
     let text = judged_dir(&from, &to);
     assert_eq!(text.lines().count(), 240);
     assert!(to.join("two/deeper/metadata").is_file());
+}
+
+/// Integers of 17 to 24 and 33 to 56 bits become wider in the copy: what shows of that is reported.
+#[test]
+fn widths_that_show_are_reported() {
+    let fields = "integer { size = 20; align = 1; base = 2; } _binary; integer { size = 20; align = 1; signed = true; base = 16; } _negative;
+        integer { size = 40; align = 1; signed = true; } _decimal; integer { size = 20; align = 1; base = 16; } _hex; integer { size = 4; align = 1; base = 2; } _small;";
+    let file = packet(
+        false,
+        |_| {},
+        |bits| {
+            header(bits, 1, 0);
+            bits.int(5, 20).int(0xf_fffe, 20).int(0xff_ffff_ffff, 40);
+            bits.int(9, 20).int(3, 4);
+        },
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    make(
+        &from,
+        plain("le", "", "", fields).as_bytes(),
+        &[("s", &file)],
+    );
+    let (report, errors) = copy(&from, &to, MetadataFormat::Ctf1_8).unwrap();
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(report.kept, 1);
+    assert_eq!(
+        report.facts_not_held,
+        [
+            "the width of an event.binary (20 bits)",
+            "the width of an event.negative (20 bits)"
+        ]
+    );
+    // And nothing else differs.
+    let text = |dir| {
+        let (text, complaints) = babeltrace2(dir);
+        assert!(!complaints.contains(" E "), "{complaints}");
+        let (_, fields) = text.split_once("binary = ").unwrap();
+        let (_, rest) = fields.split_once("decimal").unwrap();
+        rest.to_owned()
+    };
+    assert_eq!(text(&from), text(&to));
+}
+
+/// A last field that ends within a byte leaves bits that are no record.
+#[test]
+fn the_last_field_may_end_within_a_byte() {
+    let metadata = "/* CTF 1.8 */ trace { major = 1; minor = 8; byte_order = le; }; stream { event.header := struct { integer { size = 4; } id; integer { size = 8; } timestamp; }; }; event { name = timed; id = 4; fields := struct { integer { size = 4; } _a; integer { size = 4; } _b; }; };";
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to, again) = (
+        dir.path().join("from"),
+        dir.path().join("to"),
+        dir.path().join("again"),
+    );
+    make(
+        &from,
+        metadata.as_bytes(),
+        &[("s", &[4, 1, 0x21, 4, 2, 0x43])],
+    );
+    for (from, to) in [(&from, &to), (&to, &again)] {
+        let (report, errors) = copy(from, to, MetadataFormat::Ctf1_8).unwrap();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(report.kept, 2);
+    }
+    let (text, _) = babeltrace2(&from);
+    assert_eq!(text.lines().count(), 2);
+    let (copied, complaints) = babeltrace2(&again);
+    assert!(!complaints.contains(" E "), "{complaints}");
+    assert_eq!(text, copied);
+}
+
+/// Where a record's last field ends depends on the record: then it ends with a whole byte.
+#[test]
+fn the_last_field_may_end_anywhere() {
+    for (order, big) in orders() {
+        let fields = "uint8_t _count; enum : uint8_t { A, B } _tag; variant <_tag> { integer { size = 3; } A; uint16_t B; } _v; integer { size = 5; align = 1; } _list[_count];";
+        for last in 0..4u64 {
+            let file = packet(
+                big,
+                |_| {},
+                |bits| {
+                    for (time, round) in (10..).zip([3, 2, 1, last]) {
+                        header(bits, time, 0);
+                        bits.align(8).int(round, 8).int(round % 2, 8);
+                        if round % 2 == 0 {
+                            bits.int(5, 3);
+                        } else {
+                            bits.align(8).int(500, 16);
+                        }
+                        for value in 0..round {
+                            bits.int(value + 9, 5);
+                        }
+                    }
+                },
+            );
+            judged(plain(order, "", "", fields).as_bytes(), &[("s", &file)]);
+        }
+    }
 }

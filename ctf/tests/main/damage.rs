@@ -279,3 +279,55 @@ fn mutated_metadata_ends_without_panic() {
         "mutations that change nothing of weight: {opened}"
     );
 }
+
+#[test]
+fn records_of_no_bits_have_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let metadata = "/* CTF 1.8 */ trace { major = 1; minor = 8; byte_order = le; }; stream { }; event { name = bare; };";
+    make(dir.path(), metadata.as_bytes(), &[("s", b"abc")]);
+    let (read, complaint) = read(dir.path());
+    assert_eq!(read.times.len(), 0);
+    assert!(complaint.contains("it takes no bits"), "{complaint}");
+}
+
+/// LTTng's index of these packets: offset and size, and what else there is, which nobody looks at.
+fn index(packets: &[(u64, u64)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in [0xc1f1_dcc1u32, 1, 1, 72] {
+        bytes.extend(word.to_be_bytes());
+    }
+    for (offset, size) in packets {
+        bytes.extend(offset.to_be_bytes());
+        bytes.extend((size * 8).to_be_bytes());
+        bytes.extend([0; 56]);
+    }
+    bytes
+}
+
+#[test]
+fn packets_that_only_the_index_knows_are_missing() {
+    let whole = whole();
+    let first = packet(0, 0, 100, &[SIZED, TEXTS, BITS]).len() as u64;
+    let all = whole.len() as u64;
+    let entries = [(0, first), (first, all - first)];
+    let read_with = |stream: &[u8], index: &[u8]| {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path(), METADATA.as_bytes(), &[("s", stream)]);
+        std::fs::create_dir(dir.path().join("index")).unwrap();
+        std::fs::write(dir.path().join("index/s.idx"), index).unwrap();
+        read(dir.path())
+    };
+    let (read, complaint) = read_with(&whole, &index(&entries));
+    assert_eq!((read.times.len(), complaint.as_str()), (6, ""));
+    let (read, complaint) = read_with(&whole[..first as usize], &index(&entries));
+    assert_eq!(read.times, [100, 101, 102]);
+    assert!(
+        complaint.contains("the index has 2 packets") && complaint.contains(&all.to_string()),
+        "{complaint}"
+    );
+    // One that lags behind, and one that is none.
+    let (read, complaint) = read_with(&whole, &index(&entries[..1]));
+    assert_eq!((read.times.len(), complaint.as_str()), (6, ""));
+    let (read, complaint) = read_with(&whole, b"not an index");
+    assert_eq!((read.times.len(), complaint.as_str()), (6, ""));
+}

@@ -1,6 +1,7 @@
 //! Against babeltrace2 and against being killed.
 
 mod babeltrace;
+mod chunks;
 mod constructs;
 mod ctf2;
 mod damage;

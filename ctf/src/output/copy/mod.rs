@@ -8,6 +8,7 @@ mod context;
 mod metadata;
 mod shape;
 mod stream;
+mod tail;
 
 use super::plain::write_new;
 use crate::input::key;
@@ -21,7 +22,8 @@ use shape::{StreamShape, shape, start_align, whole_bytes, width_changes};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use stream::{OutStream, PACKET_BYTES, pad, stream_for};
+use stream::{OutStream, PACKET_BYTES, Placed, pad, stream_for};
+use tail::Tail;
 
 /// How a class's records are written.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ struct Plan {
     event: u64,
     /// What the payload's start is aligned to, in bytes.
     align: usize,
+    /// So many bits of its last byte are not of the record.
+    tail_bits: u8,
     /// The payload begins with members of the packet's context.
     packet_context: bool,
     class: kstrace_schema::StructureClass,
@@ -136,6 +140,14 @@ impl CopiedTrace {
         if let Some(uri) = &found.emf_uri {
             let _ = writeln!(text, "\tmodel.emf.uri = {};", crate::tsdl::literal(uri));
         }
+        // A record that ends within a byte must do so in all cases alike.
+        let all = [&types.event_context, &found.context, &found.fields];
+        let tail = tail::of_record(all.into_iter().flatten().map(|scope| &**scope));
+        let (layout, tail_bits) = match (layout, tail) {
+            (Layout::AsRead, _) => (layout, 0),
+            (_, Tail::Bits(bits)) => (layout, bits),
+            _ => (Layout::FullBytes, 0),
+        };
         let scopes = |text: &mut String| -> std::result::Result<(), rewrite::NoWords> {
             if let Some(context) = &found.context {
                 let _ = writeln!(
@@ -151,6 +163,7 @@ impl CopiedTrace {
         };
         let mut own = String::new();
         let mut start = 1;
+        let mut tail_bits = tail_bits;
         if shape.flat || has("packet-header") || has("event-header") || scopes(&mut own).is_err() {
             if types.event_context.is_some() && !shape.flat {
                 return false;
@@ -163,12 +176,11 @@ impl CopiedTrace {
                 "the scopes of the fields of {}",
                 class.qualified_name()
             ));
-            (align, start) = (8, 8);
+            (align, start, tail_bits) = (8, 8, 0);
         } else if layout == Layout::AsRead {
-            let scopes = [&types.event_context, &found.context, &found.fields];
-            let bits = scopes.into_iter().flatten().map(|t| t.align_bits()).max();
+            let bits = all.into_iter().flatten().map(|t| t.align_bits()).max();
             align = (bits.unwrap_or(8) / 8).max(1) as usize;
-            start = start_align(&scopes);
+            start = start_align(&all);
         }
         for (scope, types) in [(".context", &found.context), ("", &found.fields)] {
             if let Some(types) = types {
@@ -184,6 +196,7 @@ impl CopiedTrace {
             stream,
             event,
             align: start,
+            tail_bits,
             packet_context: has("packet-context") && !shape.flat,
             class: class.payload.clone(),
         };
@@ -223,13 +236,18 @@ impl CopiedTrace {
         stream.last = time;
         let bytes = &mut stream.bytes;
         pad(bytes, shape.align);
-        stream.records.push((time, bytes.len()));
+        let offset = bytes.len();
         if shape.timed {
             bytes.extend_from_slice(&time.to_ne_bytes());
         }
         bytes.extend_from_slice(&plan.event.to_ne_bytes());
         pad(bytes, plan.align);
         bytes.extend_from_slice(payload);
+        stream.records.push(Placed {
+            time,
+            offset,
+            tail_bits: plan.tail_bits,
+        });
         Ok(true)
     }
 

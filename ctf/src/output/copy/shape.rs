@@ -145,9 +145,6 @@ pub(super) fn has_clock(class: &Type) -> bool {
 /// Members whose integers have other widths than before, so far as readers show that: all digits of a binary number
 /// are printed, and the high bits of a negative one in another base than ten.
 pub(super) fn width_changes(class: &Type, name: &str, layout: Layout, facts: &mut Vec<String>) {
-    if layout == Layout::AsRead {
-        return;
-    }
     match &class.kind {
         TypeKind::Int(int) => {
             let shown = match int.base {
@@ -155,7 +152,7 @@ pub(super) fn width_changes(class: &Type, name: &str, layout: Layout, facts: &mu
                 Base::Binary => true,
                 Base::Octal | Base::Hexadecimal => int.signed,
             };
-            if shown && rewrite::whole_bytes_size(int.size_bits) != int.size_bits {
+            if shown && rewrite::size_in(layout, int.size_bits) != int.size_bits {
                 facts.push(format!("the width of {name} ({} bits)", int.size_bits));
             }
         }

@@ -14,6 +14,15 @@ pub(super) const PACKET_BYTES: usize = 256 << 10;
 pub(super) const GENERATIONS_MAX: u32 = 16;
 pub(super) const STREAMS_MAX: usize = 8192;
 
+/// A record of the packet at hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) time: u64,
+    pub(super) offset: usize,
+    /// So many bits of its last byte are not of it.
+    pub(super) tail_bits: u8,
+}
+
 #[derive(Debug)]
 pub(super) struct OutStream {
     pub(super) path: PathBuf,
@@ -29,8 +38,8 @@ pub(super) struct OutStream {
     pub(super) discarded: u64,
     /// Where the next packet begins, after some that are not there.
     pub(super) resumes_at: Option<u64>,
-    /// Times and offsets of the packet's records.
-    pub(super) records: Vec<(u64, usize)>,
+    /// The packet's records.
+    pub(super) records: Vec<Placed>,
 }
 
 pub(super) fn pad(bytes: &mut Vec<u8>, align: usize) {
@@ -147,11 +156,11 @@ impl OutStream {
             self.begin_packet(trace, shape, id, context);
             self.begin = self.last;
         }
-        let behind = self.records.partition_point(|(time, _)| *time <= begin);
+        let behind = self.records.partition_point(|r| r.time <= begin);
         if begin >= self.begin {
             let split = self.records.get(behind).copied();
             let tail = match split {
-                Some((_, offset)) => self.bytes.split_off(offset),
+                Some(first) => self.bytes.split_off(first.offset),
                 None => Vec::new(),
             };
             let last = std::mem::replace(&mut self.last, begin);
@@ -162,10 +171,13 @@ impl OutStream {
             pad(&mut self.bytes, shape.align);
             let moved_to = self.bytes.len();
             self.bytes.extend_from_slice(&tail);
-            if let Some((time, offset)) = split {
-                self.begin = time;
+            if let Some(first) = split {
+                self.begin = first.time;
                 self.empty = false;
-                let moved = later.into_iter().map(|(t, at)| (t, at - offset + moved_to));
+                let moved = later.into_iter().map(|r| Placed {
+                    offset: r.offset - first.offset + moved_to,
+                    ..r
+                });
                 self.records = moved.collect();
             } else {
                 self.begin = begin;
@@ -178,7 +190,8 @@ impl OutStream {
     }
 
     pub(super) fn flush(&mut self, shape: &StreamShape) -> Result<()> {
-        let content = self.bytes.len() as u64 * 8;
+        let spare = self.records.last().map_or(0, |r| u64::from(r.tail_bits));
+        let content = self.bytes.len() as u64 * 8 - spare;
         pad(&mut self.bytes, 8);
         let packet = self.bytes.len() as u64 * 8;
         let mut words = vec![content, packet, self.sequence];
