@@ -4,10 +4,13 @@
 //! of `fuzz/corpus/<target>/`, with the stable compiler. Each function panics if
 //! the code under test breaks a promise.
 
+mod perf;
+
 use kstrace_ftrace::file::TraceDatReader;
 use kstrace_ring::Layout;
 use kstrace_schema::merge::Merger;
 use kstrace_schema::{EventRecord, EventRecordClass, FileInput, Loss, Sink, Source};
+pub use perf::{perf_data, perf_directory, perf_records, perf_rewrite};
 use std::sync::Arc;
 use tracefs::format::EventFormat;
 use tracefs::print_fmt::{NoSymbols, PrintFmt};
@@ -23,12 +26,16 @@ const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets by name.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 9] = [
     ("format", format),
     ("print_fmt", print_fmt),
     ("page", page),
     ("ring_superblock", ring_superblock),
     ("trace_dat", trace_dat),
+    ("perf_data", perf_data),
+    ("perf_directory", perf_directory),
+    ("perf_records", perf_records),
+    ("perf_rewrite", perf_rewrite),
 ];
 
 /// A format file: an error, or the same bytes again.
