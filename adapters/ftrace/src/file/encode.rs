@@ -37,12 +37,33 @@ pub(super) struct BufferContents {
     pub(super) page_size_bytes: u32,
     /// Bytes of each CPU's data, from CPU 0 on.
     pub(super) sizes_bytes: Vec<u64>,
+    /// Its data are in the file already.
+    pub(super) in_place: Option<InPlaceBuffer>,
+}
+
+/// A buffer whose data are the file's first part, behind nothing but the initial format.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InPlaceBuffer {
+    /// Where the data begin.
+    pub(super) data: u64,
+    /// Whose are the first ones; those of the others follow in order.
+    pub(super) first_cpu: u32,
+}
+
+impl BufferContents {
+    /// The CPUs in the order of their data.
+    pub(super) fn cpus(&self) -> impl Iterator<Item = u32> + use<> {
+        let first = self.in_place.map(|p| p.first_cpu);
+        let others = (0..self.sizes_bytes.len() as u32).filter(move |cpu| Some(*cpu) != first);
+        first.into_iter().chain(others)
+    }
 }
 
 /// Where a buffer's data are to be.
 #[derive(Clone, Debug)]
 pub(super) struct BufferPlace {
-    /// What comes right before the first CPU's data: headers, tables, padding.
+    /// What comes right before the first CPU's data: headers, tables, padding. Nothing for
+    /// one whose data are in the file already.
     pub(super) before: Vec<u8>,
 }
 
@@ -50,6 +71,9 @@ pub(super) struct BufferPlace {
 /// data and the data.
 #[derive(Debug)]
 pub(super) struct Encoded {
+    /// The file's first bytes, up to the data of a buffer that are there already; the head then
+    /// comes behind those.
+    pub(super) before_in_place: Option<Vec<u8>>,
     pub(super) head: Vec<u8>,
     pub(super) buffers: Vec<BufferPlace>,
 }

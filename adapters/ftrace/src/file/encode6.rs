@@ -69,6 +69,7 @@ pub(super) fn encode(contents: &Contents<'_>) -> Encoded {
         at = data + buffer.sizes_bytes.iter().sum::<u64>();
     }
     Encoded {
+        before_in_place: None,
         head: out.bytes,
         buffers,
     }

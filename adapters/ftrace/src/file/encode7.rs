@@ -53,14 +53,43 @@ fn put_section(
     Ok(offset)
 }
 
-pub(super) fn encode(contents: &Contents<'_>) -> Result<Encoded> {
-    let compression = contents.compression;
+/// Bytes that come before anything else, and of those the ones that say where the options are.
+fn initial(contents: &Contents<'_>) -> (Bytes, usize) {
     let mut out = Bytes::new(contents.endian);
     contents.put_initial(&mut out, "7");
-    out.c_string(compression.name());
-    out.c_string(&compression.version());
+    out.c_string(contents.compression.name());
+    out.c_string(&contents.compression.version());
     let options_place = out.bytes.len();
     out.u64(0);
+    (out, options_place)
+}
+
+/// Length of what comes before the data of a buffer that is the file's first part.
+pub(super) fn bytes_before_data(compression: Compression) -> u64 {
+    let strings = compression.name().len() + compression.version().len() + 2;
+    // Magic, version, byte order and size of long, page size, place of the options.
+    let initial = super::raw::MAGIC.len() + 2 + 2 + 4 + strings + 8;
+    initial as u64 + HEADER_BYTES
+}
+
+pub(super) fn encode(contents: &Contents<'_>) -> Result<Encoded> {
+    let compression = contents.compression;
+    let (mut first, options_place) = initial(contents);
+    let in_place = contents
+        .buffers
+        .iter()
+        .find_map(|buffer| Some((buffer, buffer.in_place?)));
+    // Behind a buffer that is in its place already.
+    let (mut out, base) = match in_place {
+        Some((buffer, place)) => {
+            let end = place.data + buffer.sizes_bytes.iter().sum::<u64>();
+            (Bytes::new(contents.endian), end)
+        }
+        None => (
+            std::mem::replace(&mut first, Bytes::new(contents.endian)),
+            0,
+        ),
+    };
 
     let mut strings = Strings(Vec::new());
     let mut places = Vec::new();
@@ -104,14 +133,14 @@ pub(super) fn encode(contents: &Contents<'_>) -> Result<Encoded> {
     for (section, description, content) in known {
         let description = strings.add(description);
         let offset = put_section(&mut out, section, description, &content, compression)?;
-        places.push((section, offset));
+        places.push((section, base + offset));
     }
     let mut unknown_places = Vec::new();
     for section in &contents.unknown_sections {
         let description = strings.add("unknown");
         let content = &section.content;
         let offset = put_section(&mut out, section.id, description, content, compression)?;
-        unknown_places.push((section.id, offset));
+        unknown_places.push((section.id, base + offset));
     }
     let options_description = strings.add("options");
     let descriptions: Vec<u32> = contents
@@ -122,8 +151,13 @@ pub(super) fn encode(contents: &Contents<'_>) -> Result<Encoded> {
     let own = strings.add("strings");
     put_section(&mut out, id::STRINGS, own, &strings.0, compression)?;
 
-    let options_offset = out.len();
-    out.set_u64(options_place, options_offset);
+    let options_offset = base + out.len();
+    let start = if in_place.is_some() {
+        &mut first
+    } else {
+        &mut out
+    };
+    start.set_u64(options_place, options_offset);
     let options = |layout: &[BufferLayout]| {
         let mut options = Bytes::new(contents.endian);
         for (section, offset) in &places {
@@ -149,6 +183,14 @@ pub(super) fn encode(contents: &Contents<'_>) -> Result<Encoded> {
     let mut at = options_offset + HEADER_BYTES + options_bytes;
     let mut layouts = Vec::new();
     for buffer in &contents.buffers {
+        if let Some(place) = buffer.in_place {
+            layouts.push(BufferLayout {
+                start: first.len(),
+                data: place.data,
+                end: base,
+            });
+            continue;
+        }
         let start = at;
         let mut data = start + HEADER_BYTES;
         if compression == Compression::None {
@@ -170,23 +212,24 @@ pub(super) fn encode(contents: &Contents<'_>) -> Result<Encoded> {
         options.len() as u64,
     );
     out.put(&options);
-    let buffers = layouts
-        .iter()
-        .zip(descriptions)
-        .map(|(layout, description)| {
-            let mut before = Bytes::new(contents.endian);
-            let size = layout.end - layout.start - HEADER_BYTES;
-            let compressed = compression != Compression::None;
-            put_header(&mut before, id::BUFFER, compressed, description, size);
-            before
-                .bytes
-                .resize((layout.data - layout.start) as usize, 0);
-            BufferPlace {
-                before: before.bytes,
-            }
-        })
-        .collect();
+    let mut before_in_place = None;
+    let mut buffers = Vec::new();
+    for ((buffer, layout), description) in contents.buffers.iter().zip(&layouts).zip(descriptions) {
+        let mut before = Bytes::new(contents.endian);
+        let size = layout.end - layout.start - HEADER_BYTES;
+        let compressed = compression != Compression::None;
+        put_header(&mut before, id::BUFFER, compressed, description, size);
+        let mut before = before.bytes;
+        before.resize((layout.data - layout.start) as usize, 0);
+        if buffer.in_place.is_some() {
+            let mut all = std::mem::take(&mut first.bytes);
+            all.append(&mut before);
+            before_in_place = Some(all);
+        }
+        buffers.push(BufferPlace { before });
+    }
     Ok(Encoded {
+        before_in_place,
         head: out.bytes,
         buffers,
     })
@@ -207,11 +250,20 @@ fn put_buffer(out: &mut Bytes, buffer: &BufferContents, layout: &BufferLayout) {
     out.u32(buffer.page_size_bytes);
     // Bounded by the largest CPU that is held.
     out.u32(buffer.sizes_bytes.len() as u32);
-    let mut offset = layout.data;
-    for (cpu, size) in buffer.sizes_bytes.iter().enumerate() {
+    let mut offsets = vec![0; buffer.sizes_bytes.len()];
+    let mut next = layout.data;
+    for cpu in buffer.cpus() {
+        if let (Some(offset), Some(size)) = (
+            offsets.get_mut(cpu as usize),
+            buffer.sizes_bytes.get(cpu as usize),
+        ) {
+            *offset = next;
+            next += size;
+        }
+    }
+    for (cpu, (size, offset)) in buffer.sizes_bytes.iter().zip(offsets).enumerate() {
         out.u32(cpu as u32);
         out.u64(offset);
         out.u64(*size);
-        offset += size;
     }
 }

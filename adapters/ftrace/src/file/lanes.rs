@@ -4,7 +4,7 @@ use super::compression::Compression;
 use super::spool;
 use kstrace_schema::{Certainty, Error, Result};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 use tracefs::{Endian, Missed, PageLayout, PageWriter};
@@ -20,16 +20,39 @@ pub(super) struct Extent {
     pub(super) len: u64,
 }
 
-/// The waiting file: pages of all CPUs, in the order in which they were made.
+/// The waiting file: pages of all CPUs but one, in the order in which they were made.
 ///
 /// A trace.dat wants each CPU's pages in one piece, and how long the pieces are is
-/// known only at the end.
+/// known only at the end. The first piece can be written in its place at once; what
+/// waits must be copied.
 #[derive(Debug)]
 pub(super) struct WaitingFile {
     file: File,
     len: u64,
+    in_place: Option<InPlace>,
     compression: Compression,
     endian: Endian,
+}
+
+/// The piece that needs not wait.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    /// The output, whose position is the piece's end.
+    file: File,
+    /// What comes before the piece's page-aligned start.
+    head_bytes: u64,
+    /// Where it begins, once a lane has it.
+    start: Option<u64>,
+}
+
+impl InPlace {
+    pub(super) fn new(file: File, head_bytes: u64) -> Self {
+        InPlace {
+            file,
+            head_bytes,
+            start: None,
+        }
+    }
 }
 
 impl WaitingFile {
@@ -41,9 +64,36 @@ impl WaitingFile {
         Ok(WaitingFile {
             file: spool::unnamed_in(directory)?,
             len: 0,
+            in_place: None,
             compression,
             endian,
         })
+    }
+
+    /// The first lane that has pages can write them to the output.
+    pub(super) fn set_in_place(&mut self, in_place: InPlace) {
+        self.in_place = Some(in_place);
+    }
+
+    /// Where the lane's pages begin in the output, if no other lane has that place.
+    fn claim(&mut self, page_size_bytes: usize) -> Result<Option<u64>> {
+        let Some(place) = self.in_place.as_mut().filter(|p| p.start.is_none()) else {
+            return Ok(None);
+        };
+        let start = place.head_bytes.next_multiple_of(page_size_bytes as u64);
+        place
+            .file
+            .seek(SeekFrom::Start(start))
+            .map_err(cannot_write)?;
+        place.start = Some(start);
+        Ok(Some(start))
+    }
+
+    fn append_in_place(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.in_place {
+            Some(place) => place.file.write_all(bytes).map_err(cannot_write),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -58,9 +108,7 @@ impl WaitingFile {
         let offset = self.len;
         let mut write = |bytes: &[u8]| {
             self.len += bytes.len() as u64;
-            self.file
-                .write_all(bytes)
-                .map_err(|e| Error::io("cannot write the pages of the trace.dat", e))
+            self.file.write_all(bytes).map_err(cannot_write)
         };
         if self.compression == Compression::None {
             write(bytes)?;
@@ -82,6 +130,21 @@ impl WaitingFile {
     }
 }
 
+fn cannot_write(e: std::io::Error) -> Error {
+    Error::io("cannot write the pages of the trace.dat", e)
+}
+
+/// Where the pages of a lane go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// There were none so far.
+    Open,
+    /// Into the output from there on.
+    InPlace(u64),
+    /// They wait.
+    Waiting,
+}
+
 /// The pages of one CPU of one buffer.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -95,6 +158,9 @@ pub(super) struct Lane {
     /// Time of the last event, as the sink was told.
     pub(super) last_ns: u64,
     pub(super) extents: Vec<Extent>,
+    way: Way,
+    /// Bytes that are in the output already.
+    in_place_bytes: u64,
     /// How often pages went to the waiting file.
     pub(super) chunks: u32,
 }
@@ -110,13 +176,24 @@ impl Lane {
             missed: Missed::None,
             last_ns: 0,
             extents: Vec::new(),
+            way: Way::Open,
+            in_place_bytes: 0,
             chunks: 0,
         })
     }
 
-    /// Length of all its extents.
+    /// Length of all its pages, as they are stored.
     pub(super) fn len_bytes(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.len).sum()
+        let waiting: u64 = self.extents.iter().map(|extent| extent.len).sum();
+        self.in_place_bytes + waiting
+    }
+
+    /// Where its pages are in the output, if they are there already.
+    pub(super) fn in_place(&self) -> Option<u64> {
+        match self.way {
+            Way::InPlace(start) => Some(start),
+            Way::Open | Way::Waiting => None,
+        }
     }
 
     /// Adds an event, whose data are to be written to the place that is given.
@@ -189,9 +266,19 @@ impl Lane {
         if pages.is_empty() {
             return Ok(());
         }
-        let extent = waiting.append(pages)?;
+        if self.way == Way::Open {
+            self.way = match waiting.claim(self.page_size_bytes)? {
+                Some(start) => Way::InPlace(start),
+                None => Way::Waiting,
+            };
+        }
         self.page = 0;
         self.chunks += 1;
+        if self.way != Way::Waiting {
+            self.in_place_bytes += pages.len() as u64;
+            return waiting.append_in_place(pages);
+        }
+        let extent = waiting.append(pages)?;
         match self.extents.last_mut() {
             Some(last) if last.offset + last.len == extent.offset => last.len += extent.len,
             _ => self.extents.push(extent),

@@ -2,7 +2,7 @@
 
 use super::clock::FileClock;
 use super::compression::Compression;
-use super::lanes::{Lane, WaitingFile};
+use super::lanes::{InPlace, Lane, WaitingFile};
 use super::limits;
 use super::plan::{EntryPlan, ForkPlan, MadePlan, NameField, SamplePlan};
 use super::tasks::TaskNames;
@@ -48,6 +48,14 @@ pub(super) struct Buffer {
 impl Buffer {
     pub(super) fn lane(&self, cpu: u32) -> Option<&Lane> {
         self.lanes.get(cpu as usize)?.as_deref()
+    }
+
+    /// The CPU whose pages are in the output already, and where.
+    pub(super) fn in_place(&self) -> Option<(u32, u64)> {
+        (0..).zip(&self.lanes).find_map(|(cpu, lane)| {
+            let start = lane.as_ref()?.in_place()?;
+            Some((cpu, start))
+        })
     }
 }
 
@@ -118,6 +126,11 @@ impl Stream {
 
     pub(super) fn command_lines(&self) -> Vec<u8> {
         self.names.lines(&self.saved_names)
+    }
+
+    /// The first pages can be written to the output at once.
+    pub(super) fn set_in_place(&mut self, in_place: InPlace) {
+        self.waiting.set_in_place(in_place);
     }
 
     pub(super) fn waiting(&self) -> &File {

@@ -3,13 +3,15 @@
 use super::attributes::{self, BufferFacts, key};
 use super::clock::{self, FileClock};
 use super::compression::Compression;
-use super::encode::{BufferContents, Bytes, Contents};
+use super::encode::{BufferContents, Bytes, Contents, InPlaceBuffer};
+use super::encode7;
 use super::event_ids::EventIds;
+use super::lanes::InPlace;
 use super::limits;
 use super::meta::FileOption;
 use super::plan::{Mapper, Plan};
 use super::raw::id;
-use super::records::{Refused, Stream};
+use super::records::{Buffer, Refused, Stream};
 use super::target::Target;
 use kstrace_schema::{
     ByteOrder, ClassId, ClockDescriptor, ConversionReport, Error, ErrorKind, EventRecord,
@@ -17,6 +19,7 @@ use kstrace_schema::{
     Sink, SourceId, SourceInfo, namespace,
 };
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +51,8 @@ impl Default for TraceDatOptions {
 ///
 /// Records must come sorted by time within a CPU. Pages wait in a file without a name
 /// beside the output until [`finish`](Sink::finish), which writes the trace.dat from
-/// beginning to end, so that it can be a pipe; it appears under its name only then.
+/// beginning to end, so that it can be a pipe; it appears under its name only then. In a file of
+/// version 7 the pages of one CPU do not wait.
 #[derive(Debug)]
 pub struct TraceDatSink {
     target: Target,
@@ -338,6 +342,21 @@ impl TraceDatSink {
         );
     }
 
+    /// Where sections may come in any order and any part of the file can be written, those of the
+    /// first CPU's pages come first: they need not wait for the others.
+    fn write_in_place(&mut self) -> Result<()> {
+        let Compression::None = self.options.compression else {
+            return Ok(());
+        };
+        if self.options.version == 7
+            && let Some(file) = self.target.seekable()?
+        {
+            let head_bytes = encode7::bytes_before_data(Compression::None);
+            self.stream.set_in_place(InPlace::new(file, head_bytes));
+        }
+        Ok(())
+    }
+
     fn note_names(&mut self, source: &SourceInfo) {
         let Some(lines) = attributes::text(source, key::CMDLINES) else {
             return;
@@ -386,6 +405,9 @@ impl TraceDatSink {
                         Some(len) => len,
                     })
                     .collect(),
+                in_place: buffer
+                    .in_place()
+                    .map(|(first_cpu, data)| InPlaceBuffer { data, first_cpu }),
             })
             .collect();
         let same_boot = session
@@ -417,23 +439,47 @@ impl TraceDatSink {
             &self.stream,
         );
         let encoded = contents.encode(self.options.version)?;
-        self.target.write(&encoded.head)?;
+        let parts = || {
+            let buffers = self.stream.buffers.iter().zip(&contents.buffers);
+            buffers.zip(&encoded.buffers)
+        };
         let waiting = self.stream.waiting();
-        for (buffer, place) in self.stream.buffers.iter().zip(&encoded.buffers) {
-            self.target.write(&place.before)?;
-            for lane in (0..cpu_count).filter_map(|cpu| buffer.lane(cpu)) {
-                if compression != Compression::None && lane.chunks > 0 {
-                    let mut count = Bytes::new(contents.endian);
-                    count.u32(lane.chunks);
-                    self.target.write(&count.bytes)?;
-                }
-                for extent in &lane.extents {
-                    self.target.copy(waiting, *extent)?;
-                }
-            }
+        let target = &mut self.target;
+        // Behind the pages that are in their place.
+        for ((buffer, content), _) in parts().filter(|((_, c), _)| c.in_place.is_some()) {
+            copy_waiting(target, waiting, buffer, content, &contents)?;
+        }
+        target.write(&encoded.head)?;
+        for ((buffer, content), place) in parts().filter(|((_, c), _)| c.in_place.is_none()) {
+            target.write(&place.before)?;
+            copy_waiting(target, waiting, buffer, content, &contents)?;
+        }
+        if let Some(before) = &encoded.before_in_place {
+            target.write_at(before, 0)?;
         }
         self.target.complete()
     }
+}
+
+/// The pages of a buffer that are not in the output yet.
+fn copy_waiting(
+    target: &mut Target,
+    waiting: &File,
+    buffer: &Buffer,
+    content: &BufferContents,
+    contents: &Contents<'_>,
+) -> Result<()> {
+    for lane in content.cpus().filter_map(|cpu| buffer.lane(cpu)) {
+        if contents.compression != Compression::None && lane.chunks > 0 {
+            let mut count = Bytes::new(contents.endian);
+            count.u32(lane.chunks);
+            target.write(&count.bytes)?;
+        }
+        for extent in &lane.extents {
+            target.copy(waiting, *extent)?;
+        }
+    }
+    Ok(())
 }
 
 fn check(options: &TraceDatOptions) -> Result<()> {
@@ -629,6 +675,7 @@ impl Sink for TraceDatSink {
         if self.session.is_none() {
             self.begin(session);
             self.session = Some(session.clone());
+            self.write_in_place()?;
         }
         Ok(())
     }

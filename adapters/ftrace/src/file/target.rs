@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -95,6 +95,26 @@ impl Target {
             Some(parent) => parent.to_owned(),
             None => spool::temporary_directory(),
         }
+    }
+
+    /// The file itself, with its position, if it is one of which any part can be written.
+    pub(super) fn seekable(&self) -> Result<Option<File>> {
+        match (&self.output, &self.pending) {
+            (Output::File(file), Some(_)) => {
+                let same = file.try_clone().map_err(|e| failed(&self.name, e))?;
+                Ok(Some(same))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes to a place of a [`seekable`](Self::seekable) file; the position stays.
+    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        match &self.output {
+            Output::File(file) => file.write_all_at(bytes, offset),
+            Output::Stream(_) => Err(std::io::ErrorKind::NotSeekable.into()),
+        }
+        .map_err(|e| failed(&self.name, e))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
