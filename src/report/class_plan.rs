@@ -1,6 +1,7 @@
 //! What the report does with the records of one class, worked out once.
 
 use super::entry_text::EntryText;
+use super::field_plan::FieldPlans;
 use super::options::{Column, Filter};
 use super::tasks::Tasks;
 use kstrace_schema::decode::FieldAccess;
@@ -44,6 +45,7 @@ pub(super) struct ClassPlan {
     pub(super) wanted: bool,
     pub(super) entry: Option<Entry>,
     pub(super) entry_text: EntryText,
+    pub(super) fields: FieldPlans,
     /// Its line in text depends on nothing but the record: there is no address to resolve.
     pub(super) text_stands_alone: bool,
     pub(super) callchain: Option<FieldAccess>,
@@ -156,6 +158,7 @@ impl ClassPlan {
             kind,
             text_stands_alone: callchain.is_none() && (entry.is_some() || ip.is_none()),
             entry_text: EntryText::default(),
+            fields: FieldPlans::default(),
             label: format!("{}: ", class.name).into_bytes().into(),
             wanted: wanted(class, kind, filter),
             callchain,

@@ -1,6 +1,6 @@
 //! The text of a tracepoint's entry, by its print format.
 
-use super::fields_text::escaped;
+use super::fields_text::{escaped, has_control};
 use super::kallsyms::Kallsyms;
 use kstrace_tracepoint::Entry;
 use std::sync::OnceLock;
@@ -22,11 +22,7 @@ impl EntryText {
         while out.len() > start && out.last() == Some(&b'\n') {
             out.pop();
         }
-        // No early end: so it is done many bytes at a time.
-        let control = out[start..]
-            .iter()
-            .fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f));
-        if control {
+        if has_control(out.get(start..).unwrap_or_default()) {
             let text = out.split_off(start);
             escaped(out, &text);
         }

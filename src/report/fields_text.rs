@@ -1,5 +1,6 @@
 //! Fields as `name=value`, for events that have no text of their own.
 
+use super::field_plan::Style;
 use super::number;
 use kstrace_schema::decode::{Field, Value, Visitor};
 use kstrace_schema::{Base, FieldClass, Role};
@@ -68,10 +69,23 @@ impl<'o> FieldsText<'o> {
     }
 }
 
+impl<'a> Style<'a> for FieldsText<'_> {
+    fn name_of(&mut self, field: &Field<'a>) -> bool {
+        let shown = !self.hidden(field);
+        if shown {
+            self.name(field.name);
+        }
+        shown
+    }
+
+    fn take_written(&mut self) -> Vec<u8> {
+        std::mem::take(self.out)
+    }
+}
+
 impl<'a> Visitor<'a> for FieldsText<'_> {
     fn value(&mut self, field: &Field<'a>, value: Value<'a>) -> ControlFlow<()> {
-        if !self.hidden(field) {
-            self.name(field.name);
+        if self.name_of(field) {
             write_value(self.out, field.class, value);
         }
         ControlFlow::Continue(())
@@ -188,8 +202,20 @@ fn number_hex(out: &mut Vec<u8>, v: u64, bits: u32) {
     number::hex(out, if bits >= 64 { v } else { v & ((1 << bits) - 1) });
 }
 
+/// Whether there is something that a terminal would act upon.
+#[inline]
+pub(super) fn has_control(text: &[u8]) -> bool {
+    text.iter()
+        .fold(false, |any, b| any | (*b < b' ') | (*b == 0x7f))
+}
+
 /// Text without what a terminal would act upon, and in one line.
 pub(super) fn escaped(out: &mut Vec<u8>, text: &[u8]) {
+    // No early end: so it is done many bytes at a time.
+    if !has_control(text) {
+        out.extend_from_slice(text);
+        return;
+    }
     for &b in text {
         match b {
             b'\n' => out.extend_from_slice(b"\\n"),

@@ -112,6 +112,8 @@ enum Slot {
 pub(super) struct Formatters {
     shared: Shared,
     open: Batch,
+    /// Lines that are made at once, where there is no other thread to make them.
+    direct: Vec<u8>,
     slots: VecDeque<Slot>,
     waiting: usize,
     /// `None` until the first full batch: a short trace needs no threads.
@@ -130,6 +132,7 @@ impl Formatters {
         Formatters {
             shared,
             open: Batch::default(),
+            direct: Vec::new(),
             slots: VecDeque::new(),
             waiting: 0,
             jobs: None,
@@ -148,7 +151,16 @@ impl Formatters {
 
     /// A record whose line depends on nothing else.
     #[inline]
-    pub(super) fn record(&mut self, record: &EventRecord<'_>, task: &TaskColumns) {
+    pub(super) fn record(
+        &mut self,
+        plan: &ClassPlan,
+        record: &EventRecord<'_>,
+        task: &TaskColumns,
+    ) {
+        if self.thread_count == 0 {
+            let shared = &self.shared;
+            return (shared.format)(&mut self.direct, plan, record, task, &shared.kernel);
+        }
         self.open.bytes.extend_from_slice(record.payload);
         self.open.items.push(Item::Record {
             plan: record.class.0,
@@ -162,6 +174,9 @@ impl Formatters {
 
     /// Lines that are there already, made by `write`.
     pub(super) fn lines(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.thread_count == 0 {
+            return write(&mut self.direct);
+        }
         let start = self.open.bytes.len();
         write(&mut self.open.bytes);
         let len = self.open.bytes.len() - start;
@@ -176,7 +191,7 @@ impl Formatters {
     /// Whether the open batch should be handed over.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.open.bytes.len() >= BATCH_BYTES
+        self.open.bytes.len().max(self.direct.len()) >= BATCH_BYTES
     }
 
     /// Hands the open batch over, and `take`s what lines are ready, in order. `all`: waits for
@@ -189,6 +204,21 @@ impl Formatters {
         if !self.open.items.is_empty() {
             self.hand_over(all);
         }
+        if self.thread_count == 0 && !self.direct.is_empty() {
+            // Whatever waits was made before: when there were to be threads.
+            self.take_slots(true, &mut take)?;
+            take(&self.direct)?;
+            self.direct.clear();
+            return Ok(());
+        }
+        self.take_slots(all, &mut take)
+    }
+
+    fn take_slots<E>(
+        &mut self,
+        all: bool,
+        take: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         loop {
             let must_wait = all || self.slots.len() > 4 * (self.thread_count + 1);
             let ready = match self.slots.front() {

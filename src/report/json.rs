@@ -1,5 +1,6 @@
 //! JSON Lines.
 
+use super::field_plan::Style;
 use super::number;
 use super::symbols::Frame;
 use kstrace_schema::Role;
@@ -32,16 +33,34 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    pub(super) fn unsigned(&mut self, key: &str, v: u64) {
-        number::unsigned(self.key(key), v);
+    /// As [`key`](Self::key), of a name of our own, in which nothing is to be escaped.
+    #[inline]
+    pub(super) fn own_key(&mut self, key: &'static str) -> &mut Vec<u8> {
+        debug_assert!(key.bytes().all(is_plain));
+        let start: &[u8] = if std::mem::take(&mut self.first) {
+            b"\""
+        } else {
+            b",\""
+        };
+        self.out.extend_from_slice(start);
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
     }
 
-    pub(super) fn signed(&mut self, key: &str, v: i64) {
-        number::signed(self.key(key), v);
+    #[inline]
+    pub(super) fn unsigned(&mut self, key: &'static str, v: u64) {
+        number::unsigned(self.own_key(key), v);
     }
 
-    pub(super) fn text(&mut self, key: &str, v: &[u8]) {
-        string(self.key(key), v);
+    #[inline]
+    pub(super) fn signed(&mut self, key: &'static str, v: i64) {
+        number::signed(self.own_key(key), v);
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, key: &'static str, v: &[u8]) {
+        string(self.own_key(key), v);
     }
 }
 
@@ -158,13 +177,25 @@ impl<'o> FieldsJson<'o> {
     }
 }
 
-impl<'a> Visitor<'a> for FieldsJson<'_> {
-    fn value(&mut self, field: &Field<'a>, v: Value<'a>) -> ControlFlow<()> {
+impl<'a> Style<'a> for FieldsJson<'_> {
+    fn name_of(&mut self, field: &Field<'a>) -> bool {
         // A stack is shown resolved, as a member of its own.
         let elsewhere =
             field.role == Some(Role::Callchain) || (self.without_raw && field.name == "raw");
         if !elsewhere {
             self.key(field.name);
+        }
+        !elsewhere
+    }
+
+    fn take_written(&mut self) -> Vec<u8> {
+        std::mem::take(self.out)
+    }
+}
+
+impl<'a> Visitor<'a> for FieldsJson<'_> {
+    fn value(&mut self, field: &Field<'a>, v: Value<'a>) -> ControlFlow<()> {
+        if self.name_of(field) {
             value(self.out, v);
         }
         ControlFlow::Continue(())

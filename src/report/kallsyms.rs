@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use tracefs::print_fmt::{KernelSymbol, Symbols};
 
 /// Kernels have about 200,000 symbols in 15 MiB of text; more than this is not one.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
+
+/// More is not kept of what a trace says of its kernel before a symbol is wanted.
+const MAX_CLAIMS: usize = 64;
 
 /// Names of the address where the kernel's text begins; the table keeps one of them.
 const SAME_PLACE: [&str; 2] = ["_text", "_stext"];
@@ -20,6 +23,9 @@ pub struct Kallsyms {
     running: bool,
     /// Set until it is known that the traced kernel lay where the running one lies.
     unconfirmed: AtomicBool,
+    /// What the trace said of its kernel, to be looked at when the first symbol is wanted: most
+    /// traces never want any.
+    claims: Mutex<Vec<(Box<str>, u64)>>,
     strings: HashMap<u64, Box<str>>,
     /// Constants that print formats name, by name.
     pub(super) constants: BTreeMap<String, i64>,
@@ -74,12 +80,31 @@ impl Kallsyms {
     /// The trace's kernel had this symbol at this address.
     pub(super) fn confirm(&self, name: &str, address: u64) {
         if self.unconfirmed.load(Ordering::Relaxed) {
-            let here = self.table().resolve(address);
-            if here.is_some_and(|s| s.offset == 0 && (s.name == name || SAME_PLACE.contains(&name)))
-            {
-                self.unconfirmed.store(false, Ordering::Relaxed);
+            let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            if claims.len() < MAX_CLAIMS {
+                claims.push((name.into(), address));
             }
         }
+    }
+
+    /// Whether the traced kernel lay where the table's does, as far as is known.
+    fn is_confirmed(&self) -> bool {
+        if !self.unconfirmed.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |(name, address): (Box<str>, u64)| {
+            let here = self.table().resolve(address);
+            here.is_some_and(|s| {
+                s.offset == 0 && (s.name == &*name || SAME_PLACE.contains(&&*name))
+            })
+        };
+        // Those that do not hold need not be looked at again.
+        let confirmed = claims.drain(..).any(holds);
+        if confirmed {
+            self.unconfirmed.store(false, Ordering::Relaxed);
+        }
+        confirmed
     }
 
     /// Takes the symbols that a trace brought along, where there are none.
@@ -115,13 +140,13 @@ impl Kallsyms {
 
     /// Whether there is no symbol at all.
     pub fn is_empty(&self) -> bool {
-        self.unconfirmed.load(Ordering::Relaxed) || self.table().symbols.is_empty()
+        !self.is_confirmed() || self.table().symbols.is_empty()
     }
 
     /// Whether the table is that of the running kernel: the trace is of this boot,
     /// and what its processes left on this machine is theirs.
     pub(super) fn is_running(&self) -> bool {
-        self.running && !self.unconfirmed.load(Ordering::Relaxed)
+        self.running && self.is_confirmed()
     }
 
     fn table(&self) -> &Table {
@@ -136,7 +161,7 @@ impl Kallsyms {
 
     /// The symbol that an address lies in.
     pub(super) fn resolve(&self, address: u64) -> Option<KernelFrame<'_>> {
-        if self.unconfirmed.load(Ordering::Relaxed) {
+        if !self.is_confirmed() {
             return None;
         }
         self.table().resolve(address)

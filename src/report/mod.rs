@@ -9,6 +9,7 @@ mod class_plan;
 #[cfg(feature = "symbolize")]
 mod elf_layout;
 mod entry_text;
+mod field_plan;
 mod fields_text;
 mod formatters;
 mod json;

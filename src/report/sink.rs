@@ -1,6 +1,7 @@
 //! The sink that writes the report.
 
 use super::class_plan::{ClassPlan, Kind};
+use super::field_plan::FieldPlan;
 use super::formatters::{Format, Formatters, Shared};
 use super::json::{self, FieldsJson, Object};
 use super::kallsyms::Kallsyms;
@@ -9,10 +10,10 @@ use super::options::{Column, OutputFormat, ReportOptions};
 use super::symbols::Symbols;
 use super::text::{self, TaskColumns};
 use super::{loss, stack};
-use kstrace_schema::decode::walk;
+use kstrace_schema::decode::{DecodeError, walk};
 use kstrace_schema::{
     Error, ErrorKind, EventRecord, EventRecordClass, Loss, Result, SessionInfo, SessionTime, Sink,
-    SourceInfo,
+    SourceInfo, StructureClass,
 };
 use std::io::Write;
 use std::sync::Arc;
@@ -206,7 +207,7 @@ impl<W: Write> Report<W> {
             OutputFormat::JsonLines => plan.callchain.is_none(),
         };
         if usual && alone {
-            return self.formatters().record(record, task);
+            return self.formatters().record(plan, record, task);
         }
         self.formatters();
         let (Some(formatters), symbols) = (&mut self.formatters, &mut self.known.symbols) else {
@@ -461,28 +462,53 @@ fn write_all_fields(
     out.push(b'{');
     let begin = out.len();
     let entry = plan.entry.as_ref().and_then(|e| e.measured(record.payload));
-    let mut visitor = FieldsJson::new(out, true, entry.is_some());
-    let walked = walk(
-        &plan.class.payload,
-        record.payload,
-        record.rest_len_bytes,
-        &mut visitor,
-    );
-    let mut first = visitor.is_first();
-    if walked.is_err() {
+    let own = (&plan.class.payload, record.payload, record.rest_len_bytes);
+    // The plan is for records as they nearly always are.
+    let described = plan.entry.as_ref().and_then(|e| e.described());
+    let planned = (described.is_some() == entry.is_some())
+        .then(|| plan.fields.json(own.0, described.is_some()))
+        .flatten();
+    let (mut first, error) = write_fields(out, planned, own, true, entry.is_some());
+    if error.is_some() {
         // Structures may be open: only what is whole can be shown, and that is nothing.
         out.truncate(begin);
         first = true;
     }
-    if let Some((class, bytes, rest)) = entry {
+    if let Some(own) = entry {
         let before = out.len();
-        let mut visitor = FieldsJson::new(out, first, false);
-        if walk(class, bytes, rest, &mut visitor).is_err() {
+        let planned = described
+            .filter(|regular| std::ptr::eq(*regular, own.0))
+            .and_then(|regular| plan.fields.entry_json(regular));
+        if write_fields(out, planned, own, first, false).1.is_some() {
             out.truncate(before);
         }
     }
     out.push(b'}');
-    walked.err().map(|e| e.to_string())
+    error.map(|e| e.to_string())
+}
+
+/// Fields as members of an object that is open. Says whether there are none yet, and what is
+/// wrong if the payload is damaged.
+fn write_fields(
+    out: &mut Vec<u8>,
+    planned: Option<&FieldPlan>,
+    (class, payload, rest_len_bytes): (&StructureClass, &[u8], u16),
+    first: bool,
+    without_raw: bool,
+) -> (bool, Option<DecodeError>) {
+    let start = out.len();
+    if let Some(planned) = planned {
+        if !first && planned.writes_anything() {
+            out.push(b',');
+        }
+        if planned.write(payload, rest_len_bytes, out).is_some() {
+            return (first && !planned.writes_anything(), None);
+        }
+        out.truncate(start);
+    }
+    let mut visitor = FieldsJson::new(out, first, without_raw);
+    let walked = walk(class, payload, rest_len_bytes, &mut visitor);
+    (visitor.is_first(), walked.err())
 }
 
 fn write_named_fields(

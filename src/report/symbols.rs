@@ -55,6 +55,11 @@ pub(super) struct Frame {
     pub(super) dso: Option<Arc<str>>,
 }
 
+const NOTHING: Frame = Frame {
+    symbol: None,
+    dso: None,
+};
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Kernel(u64),
@@ -69,7 +74,9 @@ pub(super) struct Symbols {
     enabled: bool,
     kernel_name: Arc<str>,
     jit: HashMap<i32, PerfMap>,
-    cache: HashMap<Key, Frame>,
+    /// Places in `frames`.
+    cache: HashMap<Key, usize>,
+    frames: Vec<Frame>,
     #[cfg(feature = "symbolize")]
     files: super::user_symbols::UserSymbols,
 }
@@ -83,6 +90,7 @@ impl Symbols {
             kernel_name: "[kernel.kallsyms]".into(),
             jit: HashMap::new(),
             cache: HashMap::new(),
+            frames: Vec::new(),
             #[cfg(feature = "symbolize")]
             files: super::user_symbols::UserSymbols::new(),
         }
@@ -107,19 +115,21 @@ impl Symbols {
             (Context::User, _) => Key::Process(pid, address),
             _ => Key::Kernel(address),
         };
-        if self.cache.len() >= MAX_CACHED && !self.cache.contains_key(&key) {
-            self.cache.clear();
-        }
-        if !self.cache.contains_key(&key) {
-            let dso = place.and_then(|p| self.spaces.file(p.0)).cloned();
-            let frame = self.resolve(context, key, dso);
-            self.cache.insert(key, frame);
-        }
-        // It was put there above, if it was not there before.
-        self.cache.entry(key).or_insert(Frame {
-            symbol: None,
-            dso: None,
-        })
+        let index = match self.cache.get(&key) {
+            Some(index) => *index,
+            None => {
+                if self.frames.len() >= MAX_CACHED {
+                    self.cache.clear();
+                    self.frames.clear();
+                }
+                let dso = place.and_then(|p| self.spaces.file(p.0)).cloned();
+                let frame = self.resolve(context, key, dso);
+                self.frames.push(frame);
+                self.cache.insert(key, self.frames.len() - 1);
+                self.frames.len() - 1
+            }
+        };
+        self.frames.get(index).unwrap_or(const { &NOTHING })
     }
 
     fn resolve(&mut self, context: Context, key: Key, dso: Option<MappedFile>) -> Frame {

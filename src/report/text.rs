@@ -199,12 +199,19 @@ pub(super) fn write_text(
     );
     let start = out.len();
     let described = plan.entry.as_ref().and_then(|e| e.measured(record.payload));
-    let (class, payload, rest) =
-        described.unwrap_or((&plan.class.payload, record.payload, record.rest_len_bytes));
-    let mut visitor = FieldsText::new(out, perf && described.is_none());
-    let walked = walk(class, payload, rest, &mut visitor);
-    if let Err(error) = walked {
-        out.extend_from_slice(format!(" <damaged: {error}>").as_bytes());
+    let planned = match described {
+        None => plan.fields.text(&plan.class.payload, perf),
+        Some(_) => None,
+    };
+    let written = planned.and_then(|p| p.write(record.payload, record.rest_len_bytes, out));
+    if written.is_none() {
+        out.truncate(start);
+        let (class, payload, rest) =
+            described.unwrap_or((&plan.class.payload, record.payload, record.rest_len_bytes));
+        let mut visitor = FieldsText::new(out, perf && described.is_none());
+        if let Err(error) = walk(class, payload, rest, &mut visitor) {
+            out.extend_from_slice(format!(" <damaged: {error}>").as_bytes());
+        }
     }
     // With a stack, the innermost frame is the address.
     if plan.callchain.is_none()

@@ -28,6 +28,7 @@
 //! ```
 
 mod detached;
+pub mod digits;
 mod directory;
 mod error;
 mod event_control;

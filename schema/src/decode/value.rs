@@ -22,7 +22,13 @@ pub enum Value<'a> {
     Array(ArrayView<'a>),
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The value in the bytes of a field, which must be exactly the field's. `None` for structures,
+    /// variants and optionals, for text up to a NUL, and if there are too few bytes.
+    pub fn of(class: &'a FieldClass, bytes: &'a [u8]) -> Option<Value<'a>> {
+        fixed_value(class, bytes)
+    }
+
     /// The value of an integer or boolean; signed ones are sign-extended.
     pub fn as_u64(&self) -> Option<u64> {
         match *self {

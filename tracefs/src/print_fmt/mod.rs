@@ -84,7 +84,7 @@ impl PrintFmt {
         Ok(PrintFmt {
             unknown,
             missing,
-            ops: program::build(pieces, arguments)?.into(),
+            ops: program::grouped(program::build(pieces, arguments)?).into(),
         })
     }
 
@@ -94,7 +94,7 @@ impl PrintFmt {
         PrintFmt {
             unknown: Box::default(),
             missing: Box::default(),
-            ops: fallback::fields(format).into(),
+            ops: program::grouped(fallback::fields(format)).into(),
         }
     }
 

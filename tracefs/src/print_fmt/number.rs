@@ -1,20 +1,7 @@
 //! Writes integers.
 
 use super::directive::{Flags, IntStyle};
-
-/// The eight decimal digits of a number below 10^8, most significant first in memory.
-#[inline]
-fn eight_digits(value: u32) -> u64 {
-    // Halves, then quarters, then digits, side by side in one word. The multiplications are
-    // divisions by 100 and by 10 that are exact for what can come.
-    let halves = u64::from(value / 10_000) | (u64::from(value % 10_000) << 32);
-    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let pairs = hundreds | ((halves - 100 * hundreds) << 16);
-    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((pairs - 10 * tens) << 8)
-}
-
-const ZEROS: u64 = 0x3030_3030_3030_3030;
+use crate::digits::{ZEROS, eight_digits, eight_hex_digits};
 
 /// Writes the eight bytes and takes back those that are too many: a copy of fixed length costs
 /// less than one of the right length.
@@ -49,19 +36,6 @@ pub(super) fn signed_decimal(value: i64, out: &mut Vec<u8>) {
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
-
-/// The hexadecimal digits of 32 bits, most significant first in memory.
-#[inline]
-fn eight_hex_digits(value: u32) -> u64 {
-    // A nibble in each byte.
-    let v = u64::from(value);
-    let v = ((v << 32) | (v >> 16)) & 0x0000_ffff_0000_ffff;
-    let v = ((v << 16) | (v >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let v = ((v << 8) | (v >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
-    // Those of 10 and more reach into the fifth bit when 6 is added.
-    let letters = ((v + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
-    v + ZEROS + letters * u64::from(b'a' - b'9' - 1)
-}
 
 /// Writes a number in hexadecimal digits.
 #[inline]

@@ -9,6 +9,7 @@ use super::parser::at;
 use super::symbols::Symbols;
 use super::value::Node;
 use super::{pointer, text};
+use crate::digits::{Label, NUMBER_BYTES, Room, SURPLUS_BYTES};
 
 /// A width or precision that may come from an argument.
 #[derive(Clone, Debug)]
@@ -21,11 +22,11 @@ pub(super) enum Amount {
 /// One step of writing an event's text.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Literal(Box<[u8]>),
-    /// A short one, which is written with its padding and cut: that is one store.
-    ShortLiteral {
-        bytes: [u8; 16],
-        len: u8,
+    Literal(Label),
+    /// Several of these and of unadorned numbers, and the room that they take at most.
+    Run {
+        ops: Box<[Op]>,
+        room_bytes: usize,
     },
     /// `%d` and `%u` of any size, without a width.
     Decimal {
@@ -73,18 +74,48 @@ pub(super) enum Op {
 
 impl Op {
     pub(super) fn literal(text: &[u8]) -> Op {
-        let mut bytes = [0; 16];
-        match bytes.get_mut(..text.len()) {
-            Some(place) => {
-                place.copy_from_slice(text);
-                Op::ShortLiteral {
-                    bytes,
-                    len: text.len() as u8,
-                }
-            }
-            None => Op::Literal(text.into()),
+        Op::Literal(Label::new(text))
+    }
+
+    /// Room for what it writes, if that is limited and known.
+    fn room_bytes(&self) -> Option<usize> {
+        match self {
+            Op::Literal(text) => Some(text.as_bytes().len()),
+            // Or the marker of a fault.
+            Op::Decimal { .. } | Op::Hex { .. } => Some(NUMBER_BYTES),
+            _ => None,
         }
     }
+}
+
+/// Puts neighbours together that are written into room made beforehand.
+pub(super) fn grouped(ops: Vec<Op>) -> Vec<Op> {
+    let mut out = Vec::with_capacity(ops.len());
+    let mut run = Vec::new();
+    let mut room_bytes = 0;
+    let close = |run: &mut Vec<Op>, room_bytes: usize, out: &mut Vec<Op>| {
+        if run.len() > 1 {
+            let ops = std::mem::take(run).into();
+            out.push(Op::Run { ops, room_bytes });
+        } else {
+            out.append(run);
+        }
+    };
+    for op in ops {
+        match op.room_bytes() {
+            Some(bytes) => {
+                room_bytes += bytes;
+                run.push(op);
+            }
+            None => {
+                close(&mut run, room_bytes, &mut out);
+                room_bytes = 0;
+                out.push(op);
+            }
+        }
+    }
+    close(&mut run, room_bytes, &mut out);
+    out
 }
 
 /// Pairs the conversions with their arguments.
@@ -216,12 +247,8 @@ fn step(
     out: &mut Vec<u8>,
 ) -> std::result::Result<(), Fault> {
     match op {
-        Op::ShortLiteral { bytes, len } => {
-            let end = out.len() + usize::from(*len);
-            out.extend_from_slice(bytes);
-            out.truncate(end);
-        }
-        Op::Literal(bytes) => out.extend_from_slice(bytes),
+        Op::Run { ops, room_bytes } => run_in_room(ops, *room_bytes, entry, out),
+        Op::Literal(text) => out.extend_from_slice(text.as_bytes()),
         Op::Decimal { value, ty } => {
             let value = ty.extend(int(value, entry)?);
             if ty.signed {
@@ -235,6 +262,37 @@ fn step(
         op => return step_padded(op, entry, symbols, out),
     }
     Ok(())
+}
+
+/// Writes literals and numbers into room for all of them.
+fn run_in_room(ops: &[Op], room_bytes: usize, entry: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + room_bytes + SURPLUS_BYTES, 0);
+    let mut room = Room::new(out.get_mut(start..).unwrap_or_default());
+    for op in ops {
+        let number = match op {
+            Op::Literal(text) => {
+                room.label(text);
+                continue;
+            }
+            Op::Decimal { value, ty } => int(value, entry).map(|value| {
+                let value = ty.extend(value);
+                if ty.signed {
+                    room.signed_decimal(value as i64);
+                } else {
+                    room.decimal(value);
+                }
+            }),
+            Op::Hex { value, ty } => int(value, entry).map(|value| room.hex(ty.extend(value))),
+            _ => Ok(()),
+        };
+        if let Err(fault) = number {
+            room.text(fault.marker());
+        }
+    }
+    // There is room for all of them.
+    let len = room.finish().unwrap_or(0);
+    out.truncate(start + len);
 }
 
 fn step_padded(
@@ -311,11 +369,9 @@ fn step_padded(
             pointer::memory(*kind, bytes, None, out)?;
             (*flags, width)
         }
-        Op::Literal(_)
-        | Op::ShortLiteral { .. }
-        | Op::Decimal { .. }
-        | Op::Hex { .. }
-        | Op::Text(_) => return Ok(()),
+        Op::Literal(_) | Op::Run { .. } | Op::Decimal { .. } | Op::Hex { .. } | Op::Text(_) => {
+            return Ok(());
+        }
     };
     let (flags, width) = field_width(flags, width, entry)?;
     let padding = width.saturating_sub(out.len() - start);
