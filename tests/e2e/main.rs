@@ -8,5 +8,6 @@ mod counted;
 mod faults;
 mod kill;
 mod loss;
+mod memory;
 mod support;
 mod text;
