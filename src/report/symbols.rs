@@ -77,6 +77,8 @@ pub(super) struct Symbols {
     /// Places in `frames`.
     cache: HashMap<Key, usize>,
     frames: Vec<Frame>,
+    /// The one that was asked for last.
+    last: Option<(Key, usize)>,
     #[cfg(feature = "symbolize")]
     files: super::user_symbols::UserSymbols,
 }
@@ -91,6 +93,7 @@ impl Symbols {
             jit: HashMap::new(),
             cache: HashMap::new(),
             frames: Vec::new(),
+            last: None,
             #[cfg(feature = "symbolize")]
             files: super::user_symbols::UserSymbols::new(),
         }
@@ -115,8 +118,13 @@ impl Symbols {
             (Context::User, _) => Key::Process(pid, address),
             _ => Key::Kernel(address),
         };
-        let index = match self.cache.get(&key) {
-            Some(index) => *index,
+        // Tracepoints tell the same address again and again.
+        let known = match self.last {
+            Some((last, index)) if last == key => Some(index),
+            _ => self.cache.get(&key).copied(),
+        };
+        let index = match known {
+            Some(index) => index,
             None => {
                 if self.frames.len() >= MAX_CACHED {
                     self.cache.clear();
@@ -129,6 +137,7 @@ impl Symbols {
                 self.frames.len() - 1
             }
         };
+        self.last = Some((key, index));
         self.frames.get(index).unwrap_or(const { &NOTHING })
     }
 

@@ -160,13 +160,16 @@ impl<'b> Room<'b> {
     /// A number in hexadecimal digits, without a prefix.
     #[inline]
     pub fn hex(&mut self, value: u64) {
-        let digits = (16 - (value.leading_zeros() / 4) as usize).max(1);
-        // The first of them in the highest bits.
-        let value = value << (4 * (16 - digits));
-        let mut room = [0u8; 16];
-        room[..8].copy_from_slice(&eight_hex_digits((value >> 32) as u32).to_le_bytes());
-        room[8..].copy_from_slice(&eight_hex_digits(value as u32).to_le_bytes());
-        self.fixed(&room, digits);
+        // Straight from registers: what is put together in memory has to be read back at once,
+        // which stalls on the writes that are still under way.
+        let (high, low) = ((value >> 32) as u32, value as u32);
+        let leading = if high == 0 { low } else { high };
+        let digits = (8 - (leading.leading_zeros() / 4) as usize).max(1);
+        let word = eight_hex_digits(leading << (4 * (8 - digits)));
+        self.fixed(&word.to_le_bytes(), digits);
+        if high != 0 {
+            self.fixed(&eight_hex_digits(low).to_le_bytes(), 8);
+        }
     }
 }
 

@@ -140,6 +140,12 @@ impl PrintFmt {
         self.unknown.iter().map(|name| &**name)
     }
 
+    /// Whether the text can only consist of numbers and of the format's own words, none of which
+    /// has a control character.
+    pub fn is_tame(&self) -> bool {
+        self.ops.iter().all(Op::is_tame)
+    }
+
     /// Appends the text of an entry to `out`, without a newline of its own.
     ///
     /// `entry` begins with the `common_*` fields. It may be too short, or hold

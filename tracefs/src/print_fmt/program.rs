@@ -77,6 +77,16 @@ impl Op {
         Op::Literal(Label::new(text))
     }
 
+    /// Whether it writes nothing but numbers and words without control characters.
+    pub(super) fn is_tame(&self) -> bool {
+        match self {
+            Op::Literal(text) => !text.as_bytes().iter().any(u8::is_ascii_control),
+            Op::Run { ops, .. } => ops.iter().all(Op::is_tame),
+            Op::Decimal { .. } | Op::Hex { .. } | Op::Int { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Room for what it writes, if that is limited and known.
     fn room_bytes(&self) -> Option<usize> {
         match self {
