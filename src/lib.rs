@@ -5,4 +5,5 @@ pub mod convert;
 pub mod daemon;
 pub mod engine;
 pub mod flame;
+pub mod perf_record;
 pub mod report;

@@ -7,6 +7,7 @@ mod info;
 mod list;
 mod merge;
 mod output;
+mod perf;
 mod progress;
 mod record;
 mod recording;
@@ -94,6 +95,10 @@ const VERBS: &[Verb] = &[
         run: doctor::run,
     },
     Verb {
+        command: perf::command,
+        run: perf::run,
+    },
+    Verb {
         command: || {
             sessions::SessionsArgs::augment_args(Command::new("sessions"))
                 .about("List the sessions of kstraced, or end one")
@@ -116,6 +121,9 @@ fn command() -> Command {
 /// Exit status: 0 done; 1 failed, or the input was damaged; 2 wrong usage; 3
 /// with `--fail-on-loss` when records were lost; after a recorded command, its own.
 pub fn main() -> ExitCode {
+    if let Some(status) = perf::called_as_perf() {
+        return status;
+    }
     let matches = command().get_matches();
     let Some((name, arguments)) = matches.subcommand() else {
         return ExitCode::from(2);

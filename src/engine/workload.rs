@@ -30,6 +30,14 @@ impl Workload {
     /// When the process cannot be made. That the command does not exist is only
     /// known at [`release`](Workload::release).
     pub fn prepare(argv: &[OsString]) -> Result<Workload> {
+        Self::prepare_as(argv, "kstrace-spawn")
+    }
+
+    /// As [`prepare`](Workload::prepare); until its `execve` the process is called `waiting_name`.
+    ///
+    /// # Errors
+    /// As [`prepare`](Workload::prepare).
+    pub fn prepare_as(argv: &[OsString], waiting_name: &str) -> Result<Workload> {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no command to run"))?;
@@ -46,7 +54,7 @@ impl Workload {
         unsafe { command.pre_exec(move || wait_at_gate(write_fd, read_fd, close_fd)) };
         // Command::spawn returns only after the execve, so it runs beside.
         let spawner = std::thread::Builder::new()
-            .name("kstrace-spawn".into())
+            .name(waiting_name.into())
             .spawn(move || {
                 let outcome = command.spawn();
                 drop((pid_write, gate_read));

@@ -81,6 +81,7 @@ impl SampleClasses {
 pub(crate) struct RecordClass {
     pub(crate) layout: Arc<RecordLayout>,
     pub(crate) class: Arc<EventRecordClass>,
+    pub(crate) trailer: SampleIdShape,
 }
 
 /// The classes of records that are no samples.
@@ -89,9 +90,9 @@ pub(crate) struct RecordClasses {
     source: SourceId,
     registry: Arc<ClassRegistry>,
     trailer: SampleIdShape,
-    /// The event that carries sideband, as native description.
-    sideband: Option<(String, Vec<String>)>,
-    known: Mutex<BTreeMap<RecordForm, RecordClass>>,
+    /// The event that carries sideband: its attr, name and ids.
+    sideband: Option<(String, String, Vec<String>)>,
+    known: Mutex<BTreeMap<(RecordForm, u64), RecordClass>>,
 }
 
 impl RecordClasses {
@@ -101,7 +102,10 @@ impl RecordClasses {
         trailer: SampleIdShape,
         sideband: Option<&OpenedEvent>,
     ) -> Self {
-        let sideband = sideband.map(|s| (s.attr.hex(), s.ids.iter().map(u64::to_string).collect()));
+        let sideband = sideband.map(|s| {
+            let ids = s.ids.iter().map(u64::to_string).collect();
+            (s.attr.hex(), s.name.clone(), ids)
+        });
         RecordClasses {
             source,
             registry: Arc::clone(registry),
@@ -115,17 +119,26 @@ impl RecordClasses {
         self.trailer
     }
 
-    /// The class of a form, registered now if it is the first time.
+    /// The class of a form with the usual trailer.
     pub(crate) fn of_form(&self, form: RecordForm) -> Result<RecordClass> {
+        self.with_trailer(form, self.trailer)
+    }
+
+    /// The class of a form, registered now if it is the first time.
+    pub(crate) fn with_trailer(
+        &self,
+        form: RecordForm,
+        trailer: SampleIdShape,
+    ) -> Result<RecordClass> {
         // Every change is a single insertion: a panic elsewhere cannot leave it half done.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(class) = known.get(&form) {
+        if let Some(class) = known.get(&(form, trailer.bits())) {
             return Ok(class.clone());
         }
-        let layout = RecordLayout::new(form, self.trailer, 0);
+        let layout = RecordLayout::new(form, trailer, 0);
         let native = NativeDescription::PerfRecord {
             record_type: form.record_type,
-            sample_id_type: self.trailer.bits(),
+            sample_id_type: trailer.bits(),
         };
         let mut class = EventRecordClass::new(
             self.source,
@@ -134,17 +147,19 @@ impl RecordClasses {
             layout.payload.clone(),
             native,
         );
-        if let Some((attr_hex, ids)) = &self.sideband {
+        if let Some((attr_hex, name, ids)) = &self.sideband {
             class = class
                 .with_attribute("perf.sideband_attr", attr_hex.clone())
+                .with_attribute("perf.sideband_event", name.clone())
                 .with_attribute("perf.ids", ids.clone());
         }
         let class = self.registry.register(class)?;
         let class = RecordClass {
             layout: Arc::new(layout),
             class,
+            trailer,
         };
-        known.insert(form, class.clone());
+        known.insert((form, trailer.bits()), class.clone());
         Ok(class)
     }
 }

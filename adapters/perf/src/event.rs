@@ -326,7 +326,7 @@ fn cache_allows(cache: u64, op: u64) -> bool {
     }
 }
 
-fn known(name: &str) -> Option<EventKind> {
+pub(crate) fn known(name: &str) -> Option<EventKind> {
     if let Some((_, config)) = SOFTWARE.iter().find(|(n, _)| *n == name) {
         return Some(EventKind::Software(*config));
     }

@@ -7,8 +7,10 @@
 
 pub mod attr;
 mod classes;
+pub mod cmdline;
 mod error;
 mod event;
+mod exact;
 pub mod file;
 mod id_table;
 mod ladder;
@@ -29,6 +31,7 @@ pub mod uapi;
 
 pub use error::PerfError;
 pub use event::{EventKind, EventSpec, Modifiers, software_and_hardware_names};
+pub use exact::{ExactPlan, max_sample_rate_hz};
 pub use plan::{DEFAULT_GRACE_NS, EventRequest, PerfPlan, Period, Target};
 pub use probe::probe;
 pub use source::PerfSource;

@@ -159,7 +159,7 @@ fn clock_suits(clock: ClockKind, event: &str, kind: &EventKind) -> Result<(), Pe
     }
 }
 
-fn clock_id(clock: ClockKind) -> i32 {
+pub(crate) fn clock_id(clock: ClockKind) -> i32 {
     match clock {
         ClockKind::Realtime => libc::CLOCK_REALTIME,
         ClockKind::MonotonicRaw => libc::CLOCK_MONOTONIC_RAW,
@@ -598,44 +598,54 @@ impl<'p> Opener<'p> {
     }
 
     fn map(&mut self, fd: BorrowedFd<'_>, cpu: u32) -> Result<MappedRing, PerfError> {
-        loop {
-            let e = match MappedRing::map(fd, self.ring_bytes) {
-                Ok(ring) => return Ok(ring),
-                Err(e) => e,
-            };
-            let what = format!("ring of {} KiB for CPU {cpu}", self.ring_bytes >> 10);
-            match errno(&e) {
-                Errno::EPERM if self.ring_bytes > page_bytes() => {
-                    let asked = self.plan.mmap_size_bytes_per_cpu >> 10;
-                    self.ring_bytes /= 2;
-                    self.notes.retain(|n| !n.starts_with("rings made smaller"));
-                    self.note(format!(
-                        "rings made smaller, from {asked} to {} KiB per CPU: \
-                         kernel.perf_event_mlock_kb is {} and 'ulimit -l' allows no more",
-                        self.ring_bytes >> 10,
-                        limits::mlock_kib().unwrap_or_default()
-                    ));
-                }
-                Errno::EPERM => {
-                    let hint = "not allowed to lock that much memory: raise \
-                                kernel.perf_event_mlock_kb or 'ulimit -l'"
-                        .to_owned();
-                    return Err(PerfError::Denied {
-                        what,
-                        hint,
-                        source: e,
-                    });
-                }
-                Errno::ENOMEM => {
-                    let hint = "the kernel has no memory for it: ask for a smaller ring".to_owned();
-                    return Err(PerfError::Exhausted {
-                        what,
-                        hint,
-                        source: e,
-                    });
-                }
-                _ => return Err(PerfError::io(format!("cannot map a {what}"), e)),
+        map_ring(fd, cpu, &mut self.ring_bytes, &mut self.notes)
+    }
+}
+
+/// Maps a ring, as large as the limits allow; from then on all are of that size.
+pub(crate) fn map_ring(
+    fd: BorrowedFd<'_>,
+    cpu: u32,
+    ring_bytes: &mut usize,
+    notes: &mut Vec<String>,
+) -> Result<MappedRing, PerfError> {
+    let asked = *ring_bytes >> 10;
+    loop {
+        let e = match MappedRing::map(fd, *ring_bytes) {
+            Ok(ring) => return Ok(ring),
+            Err(e) => e,
+        };
+        let what = format!("ring of {} KiB for CPU {cpu}", *ring_bytes >> 10);
+        match errno(&e) {
+            Errno::EPERM if *ring_bytes > page_bytes() => {
+                *ring_bytes /= 2;
+                notes.retain(|n| !n.starts_with("rings made smaller"));
+                notes.push(format!(
+                    "rings made smaller, from {asked} to {} KiB per CPU: \
+                     kernel.perf_event_mlock_kb is {} and 'ulimit -l' allows no more",
+                    *ring_bytes >> 10,
+                    limits::mlock_kib().unwrap_or_default()
+                ));
             }
+            Errno::EPERM => {
+                let hint = "not allowed to lock that much memory: raise \
+                            kernel.perf_event_mlock_kb or 'ulimit -l'"
+                    .to_owned();
+                return Err(PerfError::Denied {
+                    what,
+                    hint,
+                    source: e,
+                });
+            }
+            Errno::ENOMEM => {
+                let hint = "the kernel has no memory for it: ask for a smaller ring".to_owned();
+                return Err(PerfError::Exhausted {
+                    what,
+                    hint,
+                    source: e,
+                });
+            }
+            _ => return Err(PerfError::io(format!("cannot map a {what}"), e)),
         }
     }
 }

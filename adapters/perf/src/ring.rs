@@ -7,7 +7,7 @@
 
 use crate::classes::{Announced, RecordClass, RecordClasses, SampleClasses};
 use crate::id_table::IdTable;
-use crate::layout::{RawPlace, RecordForm};
+use crate::layout::{RawPlace, RecordForm, SampleIdShape};
 use crate::mmap::MappedRing;
 use crate::open::CpuEvents;
 use crate::uapi::*;
@@ -41,13 +41,18 @@ pub(crate) struct Shared {
     pub(crate) late: AtomicU64,
     pub(crate) ids: IdTable,
     pub(crate) samples: Vec<SampleClasses>,
+    /// The trailers of each event's records, where they are not all alike.
+    pub(crate) trailers: Option<Vec<SampleIdShape>>,
+    /// Whether reading any event gives its value, id and loss.
+    pub(crate) tells_loss: bool,
     pub(crate) records: RecordClasses,
 }
 
 /// What the reader must know of an event to place its samples.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    time_offset: u64,
+    /// `None`: its samples have no time.
+    time_offset: Option<u64>,
     class: ClassId,
     /// Nothing varies: every sample is of the regular class.
     always_regular: bool,
@@ -109,7 +114,7 @@ impl RingStream {
             .samples
             .iter()
             .map(|s| Slot {
-                time_offset: s.layout.shape().time_offset_bytes().unwrap_or(0) as u64,
+                time_offset: s.layout.shape().time_offset_bytes().map(|o| o as u64),
                 class: s.regular().id,
                 always_regular: s.layout.is_always_regular(),
                 static_raw: s.layout.static_raw(),
@@ -183,8 +188,8 @@ impl RingStream {
         {
             return Ok(entry);
         }
-        let trailer = self.shared.records.trailer();
         let size = u64::from(header.size);
+        let trailer = self.trailer(position, size);
         let time_ns = trailer
             .time_from_end_bytes()
             .filter(|_| usize::from(header.size) >= HEADER_BYTES + trailer.size_bytes())
@@ -212,7 +217,8 @@ impl RingStream {
                 what,
             });
         }
-        let known = self.record_class(RecordForm::of(header.record_type, header.misc))?;
+        let form = RecordForm::of(header.record_type, header.misc);
+        let known = self.record_class(form, trailer)?;
         let (class, layout) = (Arc::clone(&known.class), Arc::clone(&known.layout));
         if self.announced.insert(class.id) {
             sink.class(&class)?;
@@ -252,10 +258,12 @@ impl RingStream {
             return Ok(None);
         };
         let slot = self.slots[number as usize];
-        if slot.time_offset + 8 > u64::from(header.size) {
-            return Ok(None);
-        }
-        let Some(time_ns) = self.ring.word(position.wrapping_add(slot.time_offset)) else {
+        let time_ns = match slot.time_offset {
+            Some(at) if at + 8 > u64::from(header.size) => return Ok(None),
+            Some(at) => self.ring.word(position.wrapping_add(at)),
+            None => Some(self.previous_ns),
+        };
+        let Some(time_ns) = time_ns else {
             return Ok(None);
         };
         let regular = slot.always_regular
@@ -318,15 +326,31 @@ impl RingStream {
         (at + 4 + u64::from(raw) == u64::from(size)).then_some(raw)
     }
 
-    fn record_class(&mut self, form: RecordForm) -> Result<&RecordClass> {
+    /// The trailer of a record that is no sample: that of its event, which the record's
+    /// last word names where they differ.
+    #[inline]
+    fn trailer(&self, position: u64, size: u64) -> SampleIdShape {
+        let usual = self.shared.records.trailer();
+        let Some(trailers) = &self.shared.trailers else {
+            return usual;
+        };
+        self.ring
+            .word(position.wrapping_add(size).wrapping_sub(8))
+            .and_then(|id| self.shared.ids.get(id))
+            .and_then(|number| trailers.get(number as usize).copied())
+            .unwrap_or(usual)
+    }
+
+    fn record_class(&mut self, form: RecordForm, trailer: SampleIdShape) -> Result<&RecordClass> {
         let known = self
             .record_classes
             .iter()
-            .position(|c| c.layout.form == form);
+            .position(|c| c.layout.form == form && c.trailer == trailer);
         let at = match known {
             Some(at) => at,
             None => {
-                self.record_classes.push(self.shared.records.of_form(form)?);
+                let class = self.shared.records.with_trailer(form, trailer)?;
+                self.record_classes.push(class);
                 self.record_classes.len() - 1
             }
         };
@@ -432,6 +456,9 @@ impl RingStream {
 
     /// What all events of this CPU say they lost, `None` where the kernel cannot tell.
     fn lost_by_counters(&self) -> Option<u64> {
+        if !self.shared.tells_loss {
+            return None;
+        }
         // One counter each: value, id, lost.
         let mut buffer = [0u8; 64];
         self.events.events.iter().try_fold(0u64, |sum, (_, fd)| {
@@ -515,6 +542,11 @@ impl RecordStream for RingStream {
             .ring
             .refresh_head()
             .map_err(|e| Error::io("perf ring", e))?;
+        if self.slots.iter().any(|s| s.time_offset.is_none()) {
+            // As good a time as any for records that have none.
+            let now = now_ns.saturating_sub(self.shared.grace_ns);
+            self.previous_ns = self.previous_ns.max(now);
+        }
         let waiting = head.wrapping_sub(self.indexed);
         self.index_records(head, waiting.min(CHUNK_BYTES), sink)?;
         let more = self.indexed != head;

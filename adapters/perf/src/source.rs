@@ -1,10 +1,11 @@
 //! The live source.
 
 use crate::classes::{RecordClasses, SampleClasses};
+use crate::exact::{self, ExactPlan};
 use crate::id_table::IdTable;
 use crate::layout::{RecordForm, SampleIdShape};
 use crate::mmap::MappedRing;
-use crate::open::{self, CpuEvents, OpenedEvent};
+use crate::open::{self, CpuEvents, Opened, OpenedEvent};
 use crate::plan::{PerfPlan, Target};
 use crate::ring::{RingStream, Shared};
 use crate::synth::SynthStream;
@@ -12,8 +13,8 @@ use crate::uapi::*;
 use crate::{PerfError, own, sys};
 use kstrace_clock::read_ns;
 use kstrace_schema::{
-    ClassRegistry, EventRecordClass, RecordStream, Result, Sink, Source, SourceId, SourceInfo,
-    namespace,
+    ClassRegistry, ClockKind, EventRecordClass, RecordStream, Result, Sink, Source, SourceId,
+    SourceInfo, namespace,
 };
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -45,6 +46,8 @@ pub struct PerfSource {
     target: Target,
     exclude_own: bool,
     sideband: bool,
+    /// Whether the start enables all events; `None` leaves it to the target.
+    enable_all: Option<bool>,
     events: Vec<OpenedEvent>,
     cpus: Vec<Arc<CpuEvents>>,
     rings: Vec<MappedRing>,
@@ -52,6 +55,16 @@ pub struct PerfSource {
     /// When recording began, for what is synthesized; 0 before.
     start_ns: Arc<AtomicU64>,
     notes: Vec<String>,
+}
+
+/// What a source must know beside its open events.
+struct About {
+    target: Target,
+    clock: ClockKind,
+    grace_ns: u64,
+    exclude_own: bool,
+    synthesize: bool,
+    enable_all: Option<bool>,
 }
 
 impl PerfSource {
@@ -66,6 +79,58 @@ impl PerfSource {
         registry: Arc<ClassRegistry>,
     ) -> Result<Self, PerfError> {
         let opened = open::open(&plan)?;
+        let about = About {
+            target: plan.target,
+            clock: plan.clock,
+            grace_ns: plan.grace_ns,
+            exclude_own: plan.exclude_own,
+            synthesize: plan.sideband,
+            enable_all: None,
+        };
+        Self::of_opened(opened, about, id, registry)
+    }
+
+    /// Opens events whose attrs are given whole, disabled as those say, and maps the rings.
+    ///
+    /// # Errors
+    /// As [`open`](PerfSource::open).
+    pub fn open_exact(
+        plan: ExactPlan,
+        id: SourceId,
+        registry: Arc<ClassRegistry>,
+    ) -> Result<Self, PerfError> {
+        let opened = exact::open(&plan)?;
+        let about = About {
+            target: plan.target,
+            clock: plan.clock,
+            grace_ns: crate::DEFAULT_GRACE_NS,
+            exclude_own: false,
+            synthesize: true,
+            enable_all: Some(plan.enable_at_start),
+        };
+        Self::of_opened(opened, about, id, registry)
+    }
+
+    /// Enables all events now, those of children included.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn enable_all(&self) -> Result<(), PerfError> {
+        self.switch(true, true)?;
+        self.switch(false, true)
+    }
+
+    /// The events as the kernel took them: name and attr of each.
+    pub fn opened(&self) -> impl Iterator<Item = (&str, &crate::attr::Attr)> {
+        self.events.iter().map(|e| (e.name.as_str(), &e.attr))
+    }
+
+    fn of_opened(
+        opened: Opened,
+        about: About,
+        id: SourceId,
+        registry: Arc<ClassRegistry>,
+    ) -> Result<Self, PerfError> {
         let samples: Vec<SampleClasses> = opened
             .events
             .iter()
@@ -78,17 +143,24 @@ impl PerfSource {
             .zip(0u32..)
             .flat_map(|(event, number)| event.ids.iter().map(move |id| (*id, number)))
             .collect();
-        let sample_type = opened
-            .sideband
-            .as_ref()
+        let tracking = opened.events.iter().find(|e| e.attr.has(flag::TASK));
+        let sideband = opened.sideband.as_ref().or(tracking);
+        let shape_of = |event: &OpenedEvent| SampleIdShape::new(event.attr.sample_type);
+        let trailer = sideband
             .or(opened.events.first())
-            .map_or(0, |event| event.attr.sample_type);
-        let trailer = SampleIdShape::new(sample_type);
-        let records = RecordClasses::new(id, &registry, trailer, opened.sideband.as_ref());
+            .map_or(SampleIdShape::NONE, shape_of);
+        let trailers: Vec<SampleIdShape> = opened.events.iter().map(shape_of).collect();
+        let records = RecordClasses::new(id, &registry, trailer, sideband);
+        const VALUE_ID_LOST: u64 = PERF_FORMAT_ID | PERF_FORMAT_LOST;
         let shared = Shared {
             source: id,
-            clock: plan.clock,
-            grace_ns: plan.grace_ns,
+            clock: about.clock,
+            grace_ns: about.grace_ns,
+            trailers: trailers.iter().any(|t| *t != trailer).then_some(trailers),
+            tells_loss: opened
+                .events
+                .iter()
+                .all(|e| e.attr.read_format == VALUE_ID_LOST),
             stopped: AtomicBool::new(false),
             late: AtomicU64::new(0),
             ids: IdTable::new(&ids),
@@ -114,9 +186,10 @@ impl PerfSource {
         };
         Ok(PerfSource {
             info,
-            target: plan.target,
-            exclude_own: plan.exclude_own,
-            sideband: plan.sideband,
+            target: about.target,
+            exclude_own: about.exclude_own,
+            sideband: about.synthesize,
+            enable_all: about.enable_all,
             events: opened.events,
             cpus,
             rings,
@@ -254,9 +327,9 @@ impl Source for PerfSource {
             self.leave_out_own()?;
         }
         let now_ns = read_ns(self.shared.clock);
-        if !matches!(self.target, Target::Command(_)) {
-            self.switch(true, true)?;
-            self.switch(false, true)?;
+        let by_target = !matches!(self.target, Target::Command(_));
+        if self.enable_all.unwrap_or(by_target) {
+            self.enable_all()?;
         }
         self.start_ns.store(now_ns.max(1), Ordering::Release);
         Ok(())

@@ -17,12 +17,23 @@ const _: () = assert!(align_of::<Attr>() == align_of::<perf::bindings::perf_even
 ///
 /// Of `E2BIG` the kernel writes the size it knows back into `attr.size`.
 pub(crate) fn open_event(attr: &mut Attr, pid: i32, cpu: i32) -> io::Result<OwnedFd> {
+    open_in_group(attr, pid, cpu, None)
+}
+
+/// As [`open_event`], in the group of `leader`.
+pub(crate) fn open_in_group(
+    attr: &mut Attr,
+    pid: i32,
+    cpu: i32,
+    leader: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
     let flags = u64::from(perf::bindings::PERF_FLAG_FD_CLOEXEC);
+    let group_fd = leader.map_or(-1, |fd| fd.as_raw_fd());
     let attr: *mut Attr = attr;
     // SAFETY: `Attr` has the layout of `perf_event_attr` (asserted above) and is exclusively
-    // borrowed; every bit pattern is valid for it. No attr made here asks for SIGTRAP or a
-    // breakpoint, the kinds that could disturb this process.
-    let fd = unsafe { perf::perf_event_open(attr.cast(), pid, cpu, -1, flags) };
+    // borrowed; every bit pattern is valid for it. No attr made here asks for SIGTRAP, which
+    // could disturb this process; a breakpoint only counts.
+    let fd = unsafe { perf::perf_event_open(attr.cast(), pid, cpu, group_fd, flags) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

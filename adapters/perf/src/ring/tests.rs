@@ -84,6 +84,8 @@ fn pair(data_bytes: usize) -> (Kernel, RingStream) {
         grace_ns: 0,
         stopped: AtomicBool::new(false),
         late: AtomicU64::new(0),
+        trailers: None,
+        tells_loss: true,
         ids: IdTable::new(&[(ID, 0)]),
         samples: vec![SampleClasses::register(&event(), source, &registry).unwrap()],
         records: RecordClasses::new(source, &registry, trailer, None),

@@ -1,0 +1,115 @@
+//! What stands between the slashes of an event.
+
+use super::EventError;
+
+/// A term that is about recording, not about which event it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// Events to a sample.
+    Period(u64),
+    /// Samples in a second.
+    Frequency(u64),
+    /// With time or without.
+    Time(bool),
+    /// Mode of call stacks: `fp`, `dwarf`, `lbr`, `no`.
+    CallGraph(String),
+    /// Bytes of stack for `dwarf`.
+    StackSize(u64),
+    /// Greatest depth of a call stack.
+    MaxStack(u64),
+    /// Whether what the task starts is recorded too.
+    Inherit(bool),
+    /// Whether the newest take the place of the oldest.
+    Overwrite(bool),
+    /// Kinds of branches.
+    BranchType(String),
+}
+
+/// `key=value` between slashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawTerm<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: Option<&'a str>,
+    pub(super) at: usize,
+}
+
+/// Splits the text between the slashes.
+pub(super) fn split(text: &str, at: usize) -> Vec<RawTerm<'_>> {
+    let mut terms = Vec::new();
+    let mut place = at;
+    for part in text.split(',') {
+        if !part.is_empty() {
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) => (key, Some(value)),
+                None => (part, None),
+            };
+            terms.push(RawTerm {
+                key,
+                value,
+                at: place,
+            });
+        }
+        place += part.len() + 1;
+    }
+    terms
+}
+
+/// A number as in C.
+pub(super) fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+const KNOWN: &str = "config,config1,config2,name,period,freq,branch_type,time,call-graph,stack-size,no-inherit,inherit,max-stack,nr,no-overwrite,overwrite,driver-config,percore,aux-output,aux-sample-size,metric-id";
+
+/// The error for a term that nobody knows.
+pub(super) fn unknown(at: usize) -> EventError {
+    EventError {
+        help: format!("valid terms: {KNOWN}"),
+        ..EventError::new(at, "unknown term")
+    }
+}
+
+/// What a term means, if it is one that every event can have.
+pub(super) enum Meaning {
+    Record(Term),
+    Name(String),
+    Config(u8, u64),
+    /// Known, and served by the real perf only.
+    RealPerf,
+    /// The event's own, or unknown.
+    Other,
+}
+
+/// Interprets a term.
+pub(super) fn meaning(term: &RawTerm<'_>) -> Result<Meaning, EventError> {
+    let bad = || EventError::parser(term.at);
+    let count = || number(term.value.unwrap_or("1")).ok_or_else(bad);
+    let word = || term.value.map(str::to_owned).ok_or_else(bad);
+    Ok(match term.key {
+        "period" => Meaning::Record(Term::Period(count()?)),
+        "freq" => Meaning::Record(Term::Frequency(count()?)),
+        "time" => match count()? {
+            on @ (0 | 1) => Meaning::Record(Term::Time(on == 1)),
+            _ => return Err(EventError::new(term.at, "expected 0 or 1")),
+        },
+        "call-graph" => Meaning::Record(Term::CallGraph(word()?)),
+        "stack-size" => Meaning::Record(Term::StackSize(count()?)),
+        "max-stack" => Meaning::Record(Term::MaxStack(count()?)),
+        "inherit" => Meaning::Record(Term::Inherit(count()? != 0)),
+        "no-inherit" => Meaning::Record(Term::Inherit(count()? == 0)),
+        "overwrite" => Meaning::Record(Term::Overwrite(count()? != 0)),
+        "no-overwrite" => Meaning::Record(Term::Overwrite(count()? == 0)),
+        "branch_type" => Meaning::Record(Term::BranchType(word()?)),
+        "name" => Meaning::Name(word()?.trim_matches('\'').to_owned()),
+        "config" => Meaning::Config(0, count()?),
+        "config1" => Meaning::Config(1, count()?),
+        "config2" => Meaning::Config(2, count()?),
+        "config3" => Meaning::Config(3, count()?),
+        "nr" | "driver-config" | "percore" | "aux-output" | "aux-sample-size" | "aux-action"
+        | "metric-id" => Meaning::RealPerf,
+        _ => Meaning::Other,
+    })
+}
