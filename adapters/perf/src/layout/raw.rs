@@ -141,6 +141,11 @@ impl SampleLayout {
         let entry = record.get(data_at..data_end)?;
         let after_entry = record.len() - data_end;
         let rest = |from_entry: usize| u16::try_from(after_entry + from_entry).ok();
+        // Of unknown parts behind the bytes the class has a rest.
+        let blob_rest = match self.shape.is_known() {
+            true => Some(0),
+            false => rest(0),
+        };
         let (form, rest) = match tracepoint.measure(entry) {
             Measured::Regular {
                 len_bytes,
@@ -154,7 +159,7 @@ impl SampleLayout {
                     let whole = slack == 0 && after_entry == 0;
                     match whole {
                         true => (RawForm::Regular, Some(rest_len_bytes)),
-                        false => (RawForm::Blob, Some(0)),
+                        false => (RawForm::Blob, blob_rest),
                     }
                 } else if self.static_raw_size.is_some() {
                     (RawForm::Slack, rest(slack))
@@ -165,7 +170,7 @@ impl SampleLayout {
             Measured::Odd { rest_len_bytes, .. } => {
                 (RawForm::Odd, rest(usize::from(rest_len_bytes)))
             }
-            Measured::TooShort | Measured::TooLong => (RawForm::Blob, Some(0)),
+            Measured::TooShort | Measured::TooLong => (RawForm::Blob, blob_rest),
         };
         Some((form, rest?))
     }

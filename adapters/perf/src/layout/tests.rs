@@ -648,3 +648,18 @@ fn raw_data_with_dynamic_text_end_in_slack_or_are_odd() {
         .map(|m| m.class.clone());
     assert!(matches!(has_blob, Some(FieldClass::DynamicBlob { .. })));
 }
+
+#[test]
+fn raw_data_that_are_no_entry_before_parts_of_the_future() {
+    let fields = tracepoint("\tfield:u64 address;\toffset:8;\tsize:8;\tsigned:0;\n");
+    let future = SampleShape {
+        read_format: PERF_FORMAT_LOST << 1,
+        ..shape(PERF_SAMPLE_RAW)
+    };
+    let layout = SampleLayout::new(future, Some(fields));
+    let mut record = raw_sample(PERF_SAMPLE_RAW, &[]);
+    record.extend([0xaa; 32]);
+    let (form, rest) = layout.classify(&record).unwrap();
+    assert_eq!((form, rest), (RawForm::Blob, 32));
+    check(&layout.payload(form), &record, rest, &[], "future");
+}
