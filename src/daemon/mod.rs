@@ -1,6 +1,7 @@
 //! `kstraced`: sessions for many clients, behind one Unix socket.
 
 mod limited;
+mod live;
 mod peer;
 mod peer_groups;
 mod places;
@@ -10,6 +11,7 @@ mod sessions;
 use crate::control;
 use anyhow::{Context, Result};
 use clap::Parser;
+use kstrace_lttng::live::ServerHandle;
 use limited::Limited;
 use nix::fcntl::{Flock, FlockArg};
 use peer::Peer;
@@ -17,6 +19,7 @@ use places::Places;
 use service::Control;
 use sessions::Sessions;
 use std::fs::{self, File, Permissions};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,18 @@ struct Options {
     /// The socket to listen on, unless systemd passes one [default: /run/kstrace/control.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Let LTTng's viewers follow the sessions: babeltrace2 -i lttng-live net://HOST[:PORT].
+    /// The protocol knows no users, so whoever can connect there sees everything that is
+    /// recorded [ADDRESS without a value: 127.0.0.1:5344]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:5344",
+        value_parser = live_address
+    )]
+    lttng_live: Option<SocketAddr>,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT. Exit status 0 then, 1 if it cannot begin.
@@ -54,12 +69,41 @@ fn run(options: &Options) -> Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let outcome = tokio::task::LocalSet::new().block_on(&runtime, serve(socket.listener));
+    let sessions = Arc::new(Sessions::default());
+    let live = options
+        .lttng_live
+        .map(|address| serve_live(address, &sessions))
+        .transpose()?;
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, serve(socket.listener, sessions));
+    drop(live);
     if let Some(bound) = socket.bound {
         // Left behind it would only be in the next start's way, which replaces it.
         let _ = fs::remove_file(bound.path);
     }
     outcome
+}
+
+/// An address with or without a port.
+fn live_address(text: &str) -> std::result::Result<SocketAddr, String> {
+    let with_port = text.to_socket_addrs();
+    with_port
+        .or_else(|_| (text, kstrace_lttng::live::DEFAULT_PORT).to_socket_addrs())
+        .map_err(|e| e.to_string())?
+        .next()
+        .ok_or_else(|| "no address of that name".to_owned())
+}
+
+/// Opens the door for LTTng's viewers.
+fn serve_live(address: SocketAddr, sessions: &Arc<Sessions>) -> Result<ServerHandle> {
+    let hub = Arc::new(live::LiveHub(Arc::clone(sessions)));
+    let server = kstrace_lttng::live::Server::bind(address)
+        .and_then(|server| server.start(hub))
+        .with_context(|| format!("serve LTTng's viewers at {address}"))?;
+    eprintln!(
+        "kstraced: LTTng's viewers are served at {}",
+        server.address()
+    );
+    Ok(server)
 }
 
 /// What a daemon or recorder that was killed left enabled in the kernel goes.
@@ -182,10 +226,9 @@ fn remove_stale(path: &Path) -> Result<()> {
     }
 }
 
-async fn serve(listener: UnixListener) -> Result<()> {
+async fn serve(listener: UnixListener, sessions: Arc<Sessions>) -> Result<()> {
     listener.set_nonblocking(true).context("the socket")?;
     let listener = tokio::net::UnixListener::from_std(listener).context("the socket")?;
-    let sessions = Arc::new(Sessions::default());
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     // Nobody may be listening; then there is nothing to tell.

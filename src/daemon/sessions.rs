@@ -3,7 +3,7 @@
 use crate::control::types::{ControlError, SessionState, Stopped};
 use crate::engine::request::RecordRequest;
 use crate::engine::{Outcome, Running, Session, plan_for};
-use kstrace_ring::{RecorderSlot, Ring, ViewerWake};
+use kstrace_ring::{RecorderSlot, Ring, RingReader, ViewerWake};
 use kstrace_schema::{Capture, ErrorKind};
 use nix::unistd::Uid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,6 +235,15 @@ impl Sessions {
     /// The session's ring.
     pub(super) fn ring(&self, id: &str) -> Answer<Arc<Ring>> {
         Ok(Arc::clone(&find(&mut self.lock(), id)?.ring))
+    }
+
+    /// The sessions and their rings, for reading.
+    pub(super) fn rings(&self) -> Vec<(String, RingReader)> {
+        self.lock()
+            .entries
+            .iter()
+            .map(|(id, entry)| (id.clone(), entry.ring.reader()))
+            .collect()
     }
 
     /// Keeps a recorder's slot for the connection `client`.
