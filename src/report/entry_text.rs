@@ -2,6 +2,7 @@
 
 use super::fields_text::{escaped, has_control};
 use super::kallsyms::Kallsyms;
+use kstrace_schema::ByteOrder;
 use kstrace_tracepoint::Entry;
 use std::sync::OnceLock;
 use tracefs::print_fmt::PrintFmt;
@@ -20,7 +21,13 @@ impl EntryText {
             (print, is_tame)
         });
         let start = out.len();
-        print.render(entry, symbols, out);
+        if of.byte_order() == ByteOrder::NATIVE {
+            print.render(entry, symbols, out);
+        } else {
+            let mut entry = entry.to_vec();
+            of.format().reverse_byte_order(&mut entry);
+            print.render(&entry, symbols, out);
+        }
         if *is_tame {
             // To look at what was written a moment ago would cost as much as to write it.
             return;

@@ -1,6 +1,7 @@
 //! End-to-end: the real command on the real kernel, judged by the real old tools.
 
 mod both;
+mod byte_order;
 mod command_line;
 mod convert;
 mod corpus;

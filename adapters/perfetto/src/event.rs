@@ -303,7 +303,7 @@ fn within(class: &EventRecordClass) -> Option<Box<Within>> {
     }
     let entry = Entry::of(class)?;
     let system = class.name.split_once(':').map_or("", |(s, _)| s);
-    let layout = TracepointLayout::describe(system, entry.format()).ok()?;
+    let layout = TracepointLayout::describe_in(system, entry.format(), entry.byte_order()).ok()?;
     Some(Box::new(Within { entry, layout }))
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{Measured, TracepointLayout};
 use kstrace_schema::decode::FieldAccess;
-use kstrace_schema::{EventRecordClass, NativeDescription, StructureClass};
+use kstrace_schema::{ByteOrder, EventRecordClass, FieldClass, NativeDescription, StructureClass};
 
 use tracefs::format::EventFormat;
 
@@ -11,6 +11,7 @@ use tracefs::format::EventFormat;
 #[derive(Clone, Debug)]
 pub struct Entry {
     format: EventFormat,
+    byte_order: ByteOrder,
     place: Place,
 }
 
@@ -31,6 +32,7 @@ impl Entry {
         match &class.native {
             NativeDescription::TracefsFormat { format } => Some(Entry {
                 format: EventFormat::parse(format).ok()?,
+                byte_order: byte_order(&class.payload, "common_type"),
                 place: Place::Whole,
             }),
             NativeDescription::PerfSample {
@@ -39,15 +41,17 @@ impl Entry {
             } => {
                 let format = EventFormat::parse(format).ok()?;
                 let size = FieldAccess::by_name(&class.payload, "raw_size")?;
+                let byte_order = byte_order(&class.payload, "raw_size");
                 // Where the class itself names the entry's fields, a second description is of no use.
                 let layout = class.payload.member("raw").and_then(|_| {
                     let system = class.name.split_once(':').map_or("", |(s, _)| s);
-                    TracepointLayout::describe(system, &format)
+                    TracepointLayout::describe_in(system, &format, byte_order)
                         .ok()
                         .map(Box::new)
                 });
                 Some(Entry {
                     format,
+                    byte_order,
                     place: Place::Raw { size, layout },
                 })
             }
@@ -66,6 +70,11 @@ impl Entry {
                 payload.get(start..)?.get(..len)
             }
         }
+    }
+
+    /// Byte order of the machine that wrote it.
+    pub fn byte_order(&self) -> ByteOrder {
+        self.byte_order
     }
 
     /// Its format file.
@@ -110,6 +119,14 @@ impl Entry {
             _ => return None,
         };
         Some((class, bytes.get(..len)?, rest))
+    }
+}
+
+/// That of a member, which tells that of the machine.
+fn byte_order(payload: &StructureClass, name: &str) -> ByteOrder {
+    match payload.member(name).map(|m| &m.class) {
+        Some(FieldClass::Integer(integer)) => integer.byte_order,
+        _ => ByteOrder::NATIVE,
     }
 }
 

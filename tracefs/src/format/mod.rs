@@ -7,6 +7,7 @@
 //! The same text stands in trace.dat and in the tracing data of perf.data, so
 //! nothing here touches the file system.
 
+mod byte_order;
 mod c_type;
 mod error;
 mod field;

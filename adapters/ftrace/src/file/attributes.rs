@@ -17,6 +17,8 @@ pub(super) mod key {
     pub(in crate::file) const VERSION: &str = "tracedat.version";
     /// `little` or `big`.
     pub(in crate::file) const ENDIAN: &str = "tracedat.byte_order";
+    /// The same, said by a perf.data.
+    pub(in crate::file) const ENDIAN_OF_SAMPLES: &str = "perf.file.byte_order";
     pub(in crate::file) const LONG_SIZE: &str = "tracedat.long_size_bytes";
     pub(in crate::file) const PAGE_SIZE: &str = "tracedat.page_size_bytes";
     pub(in crate::file) const OPTIONS: &str = "tracedat.options";

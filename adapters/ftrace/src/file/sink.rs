@@ -184,7 +184,11 @@ impl TraceDatSink {
             .filter(|s| s.attributes.contains_key(key::OPTIONS))
             .collect();
         let ftrace = sources.clone().find(|s| s.kind == namespace::FTRACE);
-        let primary = of_file.first().copied().or(ftrace);
+        // The entries of another machine stay as they are: the file is one of that machine.
+        let samples = sources
+            .clone()
+            .find(|s| s.attributes.contains_key(key::ENDIAN_OF_SAMPLES));
+        let primary = of_file.first().copied().or(ftrace).or(samples);
         for other in of_file.iter().skip(1) {
             self.mapper
                 .fact(format!("the options of a second {}", other.description));
@@ -203,8 +207,11 @@ impl TraceDatSink {
 
     /// Byte order, sizes and layout of pages.
     fn take_after(&mut self, source: &SourceInfo) {
-        let attribute = source.attributes.get(key::ENDIAN);
-        let endian = match attribute.and_then(|v| v.as_str()) {
+        let attribute = |key| source.attributes.get(key);
+        let endian = match attribute(key::ENDIAN)
+            .or_else(|| attribute(key::ENDIAN_OF_SAMPLES))
+            .and_then(|v| v.as_str())
+        {
             Some("big") => Endian::Big,
             Some("little") => Endian::Little,
             _ => Endian::NATIVE,

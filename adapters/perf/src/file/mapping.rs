@@ -6,8 +6,12 @@ use super::tracing_data::{TracingData, event_id_of, minimal_format};
 use crate::attr::Attr;
 use crate::layout::SampleIdShape;
 use crate::uapi;
-use kstrace_schema::{EventRecordClass, NativeDescription, SourceId, builtin, namespace};
+use kstrace_schema::{
+    ByteOrder, EventRecordClass, NativeDescription, SourceId, builtin, namespace,
+};
+use kstrace_tracepoint::Entry;
 use std::collections::BTreeMap;
+use tracefs::format::EventFormat;
 
 /// `PERF_RECORD_USER_TYPE_START`.
 const FIRST_USER_RECORD: u32 = 64;
@@ -19,6 +23,8 @@ pub(super) enum Plan {
     Unannounced,
     /// The kernel's raw tracepoint data becomes a sample.
     Tracepoint(TracepointPlan),
+    /// The same of a machine of the other byte order.
+    ForeignTracepoint(Box<ForeignTracepoint>),
     /// The sample that perf recorded is kept.
     Sample(SamplePlan),
     /// The other record that perf recorded is kept.
@@ -47,6 +53,25 @@ pub(super) struct TracepointPlan {
     pub(super) common_type: Option<u16>,
     /// What it tells about tasks.
     pub(super) hooks: Vec<TaskHook>,
+}
+
+/// Raw data of a tracepoint of a machine of the other byte order.
+#[derive(Debug)]
+pub(super) struct ForeignTracepoint {
+    /// What becomes of the entry when its numbers are turned around.
+    pub(super) plan: TracepointPlan,
+    format: EventFormat,
+    turned: Vec<u8>,
+}
+
+impl ForeignTracepoint {
+    /// The entry as this machine would have written it.
+    pub(super) fn turned(&mut self, entry: &[u8]) -> (&TracepointPlan, &[u8]) {
+        self.turned.clear();
+        self.turned.extend_from_slice(entry);
+        self.format.reverse_byte_order(&mut self.turned);
+        (&self.plan, &self.turned)
+    }
 }
 
 /// A sample as perf recorded it.
@@ -135,9 +160,18 @@ impl Mapper {
     ) -> Plan {
         match &class.native {
             NativeDescription::TracefsFormat { format } => {
-                match self.tracepoint(class, format, evsels, formats) {
-                    Some(plan) => Plan::Tracepoint(plan),
-                    None => Plan::NotHeld,
+                let Some(plan) = self.tracepoint(class, format, evsels, formats) else {
+                    return Plan::NotHeld;
+                };
+                match Entry::of(class) {
+                    Some(entry) if entry.byte_order() != ByteOrder::NATIVE => {
+                        Plan::ForeignTracepoint(Box::new(ForeignTracepoint {
+                            plan,
+                            format: entry.format().clone(),
+                            turned: Vec::new(),
+                        }))
+                    }
+                    _ => Plan::Tracepoint(plan),
                 }
             }
             NativeDescription::PerfSample {

@@ -377,6 +377,10 @@ impl Sink for PerfDataSink {
         let stream = &mut self.stream;
         let outcome = match &mut account.plan {
             Plan::Tracepoint(plan) => stream.tracepoint(plan, record),
+            Plan::ForeignTracepoint(foreign) => {
+                let (plan, payload) = foreign.turned(record.payload);
+                stream.tracepoint(plan, &EventRecord { payload, ..*record })
+            }
             Plan::Sample(plan) => stream.sample(plan, record),
             Plan::Sideband(plan) => stream.sideband(plan, record),
             Plan::Kept(plan) => match &mut self.kept {
@@ -420,6 +424,7 @@ impl Sink for PerfDataSink {
             .and_then(|id| self.classes.get(usize::from(id.0)));
         let evsel = account.and_then(|account| match &account.plan {
             Plan::Tracepoint(plan) => Some(plan.evsel),
+            Plan::ForeignTracepoint(foreign) => Some(foreign.plan.evsel),
             Plan::Sample(plan) => Some(plan.evsel),
             _ => None,
         });

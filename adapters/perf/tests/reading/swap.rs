@@ -162,7 +162,7 @@ impl File<'_> {
             turn.at = start + field.offset_bytes as usize;
             let size = field.size_bytes as usize;
             match &field.kind {
-                FieldKind::Scalar => {
+                FieldKind::Scalar | FieldKind::Pointer => {
                     turn.number(size);
                 }
                 FieldKind::DataLoc { element } => {

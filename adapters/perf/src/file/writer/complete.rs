@@ -136,6 +136,7 @@ impl PerfDataSink {
             .filter(|account| account.kept > 0)
             .filter_map(|account| match &account.plan {
                 Plan::Tracepoint(plan) => Some(plan.evsel),
+                Plan::ForeignTracepoint(foreign) => Some(foreign.plan.evsel),
                 _ => None,
             })
             .collect();
