@@ -2,6 +2,7 @@
 
 use super::dump::samples;
 use super::fields::{Fields, by_record};
+use super::oracles;
 use super::sys::{Ring, id, open, touch_new_pages, while_enabled};
 use crate::perf_data::kit::Scratch;
 use crate::reading::kit::rewrite;
@@ -165,6 +166,8 @@ impl Recording {
             let id = self.check_truth(fields);
             *counts.entry(id).or_default() += 1;
         }
+        oracles::linux_perf_data(&output, &ours);
+        oracles::tracepoint_perf(&output, &ours);
         for id in self.places.keys() {
             let count = counts.get(id).copied().unwrap_or(0);
             assert!(

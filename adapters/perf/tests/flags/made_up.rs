@@ -4,6 +4,7 @@
 use super::dump::samples;
 use super::fields::by_record;
 use super::live::SHOWN;
+use super::oracles;
 use crate::perf_data::kit::Scratch;
 use crate::reading::kit::rewrite;
 use crate::reading::made::file;
@@ -225,6 +226,8 @@ fn check(attrs: &[Attr], parts: &[&str]) {
         );
     }
     assert_eq!(dumped.len(), 2 * attrs.len());
+    assert!(oracles::linux_perf_data(&output, &ours) > 0);
+    assert!(oracles::tracepoint_perf(&output, &ours) > 0);
     for part in parts {
         assert!(compared.contains(*part), "{part} was never compared");
     }

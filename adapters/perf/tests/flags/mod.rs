@@ -5,4 +5,5 @@ mod dump;
 mod fields;
 mod live;
 mod made_up;
+mod oracles;
 mod sys;
