@@ -4,7 +4,10 @@
 //! of `fuzz/corpus/<target>/`, with the stable compiler. Each function panics if
 //! the code under test breaks a promise.
 
+mod ctf;
 mod perf;
+
+pub use ctf::{ctf_json, ctf_packets, ctf_trace, ctf_tsdl};
 
 use kstrace_ftrace::file::TraceDatReader;
 use kstrace_ring::Layout;
@@ -26,7 +29,7 @@ const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 13] = [
     ("format", format),
     ("print_fmt", print_fmt),
     ("page", page),
@@ -36,6 +39,10 @@ pub const TARGETS: [Target; 9] = [
     ("perf_directory", perf_directory),
     ("perf_records", perf_records),
     ("perf_rewrite", perf_rewrite),
+    ("ctf_tsdl", ctf_tsdl),
+    ("ctf_json", ctf_json),
+    ("ctf_packets", ctf_packets),
+    ("ctf_trace", ctf_trace),
 ];
 
 /// A format file: an error, or the same bytes again.

@@ -5,6 +5,7 @@ mod byte_order;
 mod command_line;
 mod convert;
 mod corpus;
+mod corpus_ctf;
 mod counted;
 mod faults;
 mod kill;
