@@ -22,6 +22,7 @@ impl Output {
     pub(super) fn open(asked: Option<&str>, build_ids: bool) -> Result<Output, Failure> {
         let options = PerfDataOptions {
             build_ids,
+            tasks_are_told: true,
             ..PerfDataOptions::default()
         };
         let name = match asked {

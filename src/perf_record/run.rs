@@ -96,6 +96,7 @@ fn run(
         .frequency(kstrace_perf::max_sample_rate_hz())
         .map_err(stopped)?;
     say(settings, said.as_slice());
+    say(settings, &settings.notes);
     let scope = Scope {
         on_cpus: whom.on_cpus,
         command_only: whom.is_command_only(),
@@ -132,7 +133,7 @@ fn run(
     let mut session = Session::open(opening)?;
     for note in &session.notes {
         match note.strip_prefix("verbose: ") {
-            Some(note) if settings.verbose > 0 => eprintln!("{note}"),
+            Some(note) if settings.verbose > 0 && !settings.quiet => eprintln!("{note}"),
             Some(_) => {}
             None if !settings.quiet => eprintln!("{note}"),
             None => {}

@@ -8,8 +8,9 @@ use kstrace_perf::uapi::flag;
 use kstrace_perf::{ExactPlan, PerfSource, Target};
 use kstrace_schema::merge::Merger;
 use kstrace_schema::{
-    Capture, ClassRegistry, ClockDescriptor, ClockKind, EventRecord, EventRecordClass, Loss,
-    RecordStream, Result as ModelResult, SessionInfo, Sink, Source, SourceId, SourceInfo,
+    Capture, ClassRegistry, ClockDescriptor, ClockKind, Error, ErrorKind, EventRecord,
+    EventRecordClass, Loss, RecordStream, Result as ModelResult, SessionInfo, Sink, Source,
+    SourceId, SourceInfo,
 };
 use std::fs;
 use std::sync::Arc;
@@ -94,7 +95,8 @@ impl Session {
                     clock: opening.clock,
                     ..FtracePlan::default()
                 };
-                Some(FtraceSource::open(plan, FTRACE, Arc::clone(&registry))?)
+                let opened = FtraceSource::open(plan, FTRACE, Arc::clone(&registry));
+                Some(opened.map_err(|e| refused(&e, &opening.selection))?)
             }
         };
         let mut early = EarlyClasses(Vec::new());
@@ -156,6 +158,24 @@ impl Session {
         ftrace?;
         perf?;
         Ok(())
+    }
+}
+
+/// perf's words for a filter that the kernel refused, and the kernel's own.
+fn refused(e: &Error, selection: &Selection) -> Failure {
+    let said = super::messages::chain(e);
+    let about = selection.ftrace.iter().find_map(|event| {
+        let filter = event.filter.as_deref()?;
+        let is_this = e.kind() == ErrorKind::InvalidInput
+            && said.contains(filter)
+            && said.contains(&event.name);
+        is_this.then_some((filter, &event.name))
+    });
+    match about {
+        Some((filter, name)) => Failure::failed(format!(
+            "failed to set filter \"{filter}\" on event {name} with 22 (Invalid argument)\n{said}\n"
+        )),
+        None => Failure::failed(format!("Error:\n{said}\n")),
     }
 }
 

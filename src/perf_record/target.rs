@@ -100,6 +100,9 @@ fn process_of(tid: i32) -> i32 {
         .unwrap_or(tid)
 }
 
+/// More than perf can count.
+const MOST_CPUS: u32 = 2048;
+
 fn cpus(list: &str) -> Result<Vec<u32>, Failure> {
     let online = online_cpus().unwrap_or_default();
     // perf reads a range without an end as one to the last CPU.
@@ -110,14 +113,22 @@ fn cpus(list: &str) -> Result<Vec<u32>, Failure> {
     let asked = parse_cpu_list(&whole)
         .filter(|cpus| !cpus.is_empty())
         .ok_or_else(Failure::usage)?;
-    let kept: Vec<u32> = asked.into_iter().filter(|c| online.contains(c)).collect();
-    match kept.is_empty() {
-        // perf's -ENODEV as an exit status.
-        true => Err(Failure::new(
-            "Failed to initialize parallel data streaming masks\n",
-            237,
-        )),
-        false => Ok(kept),
+    match asked.iter().all(|cpu| online.contains(cpu)) {
+        false => {
+            let beyond = asked.iter().any(|cpu| *cpu >= MOST_CPUS);
+            let said = beyond.then(|| {
+                format!("Perf can support {MOST_CPUS} CPUs. Consider raising MAX_NR_CPUS\n")
+            });
+            // perf's -ENODEV as an exit status.
+            Err(Failure::new(
+                format!(
+                    "{}Failed to initialize parallel data streaming masks\n",
+                    said.unwrap_or_default()
+                ),
+                237,
+            ))
+        }
+        true => Ok(asked),
     }
 }
 

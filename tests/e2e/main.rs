@@ -11,5 +11,7 @@ mod faults;
 mod kill;
 mod loss;
 mod memory;
+mod perf_record;
+mod perf_record_attrs;
 mod support;
 mod text;

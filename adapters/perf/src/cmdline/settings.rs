@@ -144,8 +144,8 @@ impl Settings {
         }
         match given.key {
             "event" if on => self.add_events(text, machine)?,
-            "filter" if on => self.add_filter(text)?,
-            "exclude-perf" if on => self.exclude_perf()?,
+            "filter" => self.add_filter(given.value)?,
+            "exclude-perf" => self.exclude_perf(on)?,
             "pid" => self.pid = owned(),
             "tid" => self.tid = owned(),
             "uid" => self.uid = owned(),
@@ -153,14 +153,18 @@ impl Settings {
             "output" => self.output = owned(),
             "realtime" => self.realtime = text.parse().ok().filter(|p| *p != 0),
             "count" => self.period = text.parse().ok().filter(|_| on),
+            // perf takes no back for an answer.
+            "freq" | "mmap-pages" if !on => return Err(String::new()),
             "freq" => {
                 self.frequency_max = text == "max";
                 self.frequency_hz =
                     Some(value::leading_number(text)).filter(|_| on && text != "max");
             }
-            "mmap-pages" if on => {
-                let bytes = value::mmap_bytes(text)?;
-                self.mmap_bytes = bytes.or(self.mmap_bytes);
+            "mmap-pages" => {
+                if let Some((bytes, note)) = value::mmap_bytes(text)? {
+                    self.mmap_bytes = Some(bytes);
+                    self.notes.extend(note);
+                }
             }
             "g" if on => {
                 self.call_graph.get_or_insert(CallGraph::FramePointers);
@@ -250,7 +254,7 @@ impl Settings {
             .filter(move |e| Some(e.origin) == origin)
     }
 
-    fn add_filter(&mut self, filter: &str) -> Result<(), String> {
+    fn add_filter(&mut self, filter: Option<&str>) -> Result<(), String> {
         match self.events.last() {
             None => {
                 Err("--filter option should follow a -e tracepoint or HW tracer option\n".into())
@@ -259,16 +263,21 @@ impl Settings {
                 Err("This CPU does not support address filtering\n".into())
             }
             Some(_) => {
-                self.last_events().for_each(|e| e.and_filter(filter));
+                if let Some(filter) = filter {
+                    self.last_events().for_each(|e| e.and_filter(filter));
+                }
                 Ok(())
             }
         }
     }
 
-    fn exclude_perf(&mut self) -> Result<(), String> {
+    fn exclude_perf(&mut self, on: bool) -> Result<(), String> {
         let is_tracepoint = |e: &Event| e.attr.kind == PERF_TYPE_TRACEPOINT;
         if !self.events.last().is_some_and(is_tracepoint) {
             return Err("--exclude-perf option should follow a -e tracepoint option\n".into());
+        }
+        if !on {
+            return Ok(());
         }
         let filter = format!("common_pid != {}", std::process::id());
         self.last_events().for_each(|e| e.and_filter(&filter));
@@ -276,9 +285,10 @@ impl Settings {
     }
 
     fn set_branches(&mut self, branches: u64) -> Result<(), String> {
-        // Not twice, be it by two options.
         if self.branch_filter != 0 {
-            return Err(String::new());
+            return Err(
+                "Error: Can't use --branch-any (-b) with --branch-filter (-j).\n".to_owned(),
+            );
         }
         self.branch_filter = branches;
         Ok(())

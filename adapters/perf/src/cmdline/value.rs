@@ -21,28 +21,23 @@ pub(super) fn call_graph(text: &str) -> Result<CallGraph, String> {
         Some((mode, argument)) => (mode, Some(argument)),
         None => (text, None),
     };
-    let no_argument = |graph| match argument {
-        None => Ok(graph),
-        Some(_) => Err(format!(
+    match (mode, argument) {
+        ("fp", _) => Ok(CallGraph::FramePointers),
+        ("lbr", None) => Ok(CallGraph::LastBranches),
+        ("lbr", Some(_)) => Err(format!(
             "callchain: No more arguments needed for --call-graph {mode}\n"
         )),
-    };
-    match mode {
-        "fp" => no_argument(CallGraph::FramePointers),
-        "lbr" => no_argument(CallGraph::LastBranches),
-        "dwarf" => match argument {
-            None => Ok(CallGraph::Dwarf(DEFAULT_STACK_BYTES)),
-            Some(size) => {
-                let bytes = size.parse::<u64>().ok().map(|n| n.saturating_add(7) & !7);
-                match bytes.filter(|n| (1..=MAX_STACK_BYTES).contains(n)) {
-                    // Bounded above.
-                    Some(bytes) => Ok(CallGraph::Dwarf(bytes as u32)),
-                    None => Err(format!(
-                        "callchain: Incorrect stack dump size (max {MAX_STACK_BYTES}): {size}\n"
-                    )),
-                }
+        ("dwarf", None | Some("")) => Ok(CallGraph::Dwarf(DEFAULT_STACK_BYTES)),
+        ("dwarf", Some(size)) => {
+            let bytes = size.parse::<u64>().ok().map(|n| n.saturating_add(7) & !7);
+            match bytes.filter(|n| (1..=MAX_STACK_BYTES).contains(n)) {
+                // Bounded above.
+                Some(bytes) => Ok(CallGraph::Dwarf(bytes as u32)),
+                None => Err(format!(
+                    "callchain: Incorrect stack dump size (max {MAX_STACK_BYTES}): {size}\n"
+                )),
             }
-        },
+        }
         _ => Err(format!(
             "callchain: Unknown --call-graph option value: {text}\n"
         )),
@@ -72,27 +67,43 @@ pub(super) fn tagged_size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift).filter(|n| *n > 0)
 }
 
-const PAGE_BYTES: u64 = 4096;
-
-/// `-m`: bytes of a ring, `None` if only the AUX area's size was given.
-pub(super) fn mmap_bytes(text: &str) -> Result<Option<u64>, String> {
+/// `-m`: bytes of a ring, and what is said if it is rounded; `None` if only the AUX
+/// area's size was given.
+pub(super) fn mmap_bytes(text: &str) -> Result<Option<(u64, Option<String>)>, String> {
     let bad = || "Invalid argument for --mmap_pages/-m\n".to_owned();
     let page = crate::mmap::page_bytes() as u64;
-    let page = if page == 0 { PAGE_BYTES } else { page };
     let data = text.split(',').next().unwrap_or_default();
     if data.is_empty() {
         return Ok(None);
     }
-    let pages = match tagged_size(data) {
+    let asked = match tagged_size(data) {
         Some(bytes) => bytes.div_ceil(page),
         None => data.parse::<u64>().map_err(|_| bad())?,
     };
-    let pages = pages.max(1).checked_next_power_of_two().ok_or_else(bad)?;
-    pages
+    let pages = asked.max(1).checked_next_power_of_two().ok_or_else(bad)?;
+    let bytes = pages
         .checked_mul(page)
         .filter(|bytes| *bytes <= 1 << 31)
-        .map(Some)
-        .ok_or_else(bad)
+        .ok_or_else(bad)?;
+    let note = (pages != asked).then(|| {
+        format!(
+            "rounding mmap pages size to {} ({pages} pages)\n",
+            in_units(bytes)
+        )
+    });
+    Ok(Some((bytes, note)))
+}
+
+/// Bytes with the largest unit that fits: `16K`.
+fn in_units(bytes: u64) -> String {
+    ["G", "M", "K"]
+        .into_iter()
+        .zip([30u32, 20, 10])
+        .find(|(_, shift)| bytes >> shift > 0)
+        .map_or_else(
+            || format!("{bytes}B"),
+            |(unit, shift)| format!("{}{unit}", bytes >> shift),
+        )
 }
 
 /// When to begin.
@@ -237,12 +248,13 @@ mod tests {
         assert_eq!(call_graph("dwarf"), Ok(CallGraph::Dwarf(8192)));
         assert_eq!(call_graph("dwarf,100"), Ok(CallGraph::Dwarf(104)));
         assert_eq!(call_graph("dwarf,65528"), Ok(CallGraph::Dwarf(65528)));
+        assert_eq!(call_graph("fp,3"), Ok(CallGraph::FramePointers));
         for bad in [
             "foo",
             "dwarf,0",
             "dwarf,65529",
             "dwarf,18446744073709551615",
-            "fp,3",
+            "lbr,3",
             "",
         ] {
             assert!(call_graph(bad).is_err(), "{bad}");
@@ -252,9 +264,16 @@ mod tests {
     #[test]
     fn sizes() {
         let page = crate::mmap::page_bytes() as u64;
-        assert_eq!(mmap_bytes("3"), Ok(Some(4 * page)));
-        assert_eq!(mmap_bytes("0"), Ok(Some(page)));
-        assert_eq!(mmap_bytes("8M"), Ok(Some(8 << 20)));
+        let bytes = |text| mmap_bytes(text).map(|o| o.map(|(bytes, _)| bytes));
+        assert_eq!(bytes("3"), Ok(Some(4 * page)));
+        assert_eq!(bytes("0"), Ok(Some(page)));
+        assert_eq!(mmap_bytes("8M"), Ok(Some((8 << 20, None))));
+        let (_, note) = mmap_bytes("5M").unwrap().unwrap();
+        let said = format!(
+            "rounding mmap pages size to 8M ({} pages)\n",
+            (8 << 20) / page
+        );
+        assert_eq!(note, Some(said));
         assert_eq!(mmap_bytes(",4M"), Ok(None));
         for bad in ["3x", "1T", "99999999999", "-1"] {
             assert!(mmap_bytes(bad).is_err(), "{bad}");

@@ -11,6 +11,7 @@ use super::task::{self, Comm, TaskTable};
 use super::timeline::Timeline;
 use super::tracing_data::TracingData;
 use super::trailer::Trailer;
+use super::writer::PerfDataOptions;
 use crate::uapi::{self, HEADER_BYTES};
 use kstrace_schema::builtin::ProcessPayload;
 use kstrace_schema::{ConversionReport, Cpu, Error, EventRecord, Loss, Result, SourceId};
@@ -48,6 +49,8 @@ pub(super) struct Stream {
     pub(super) formats: TracingData,
     /// Names to be told before the next record.
     untold_names: Vec<(u32, Comm)>,
+    /// Sideband records tell all of tasks: tracepoints add nothing.
+    tasks_are_told: bool,
     /// Where the kernel and its modules lie, to be told before the next record.
     untold_maps: Vec<KernelMap>,
     /// There is something to be told.
@@ -62,7 +65,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(output: Output, round_records: u32) -> Self {
+    pub(super) fn new(output: Output, options: &PerfDataOptions) -> Self {
         Stream {
             output,
             evsels: EvselTable::default(),
@@ -70,10 +73,11 @@ impl Stream {
             files: MappedFiles::default(),
             formats: TracingData::default(),
             untold_names: Vec::new(),
+            tasks_are_told: options.tasks_are_told,
             untold_maps: Vec::new(),
             untold: false,
             told_by_records: BTreeSet::new(),
-            timeline: Timeline::new(round_records),
+            timeline: Timeline::new(options.round_records),
             added: 0,
             too_long: 0,
             unparsable: 0,
@@ -527,6 +531,9 @@ impl Stream {
         record: &EventRecord<'_>,
         current_tid: u32,
     ) -> Result<()> {
+        if self.tasks_are_told {
+            return self.output.reserve();
+        }
         let payload = record.payload;
         let time_ns = record.time.as_ns();
         for hook in &plan.hooks {

@@ -33,6 +33,9 @@ pub struct PerfDataOptions {
     /// The oldest perf that shall read the file. If none is said, it is
     /// [`PerfVersion::CONSERVATIVE`], but a perf.data that is written again stays as it was.
     pub compat: Option<PerfVersion>,
+    /// perf's own records tell of all tasks' names and children, so that nothing is made of
+    /// what tracepoints tell of them.
+    pub tasks_are_told: bool,
 }
 
 impl Default for PerfDataOptions {
@@ -41,6 +44,7 @@ impl Default for PerfDataOptions {
             round_records: 4096,
             build_ids: true,
             compat: None,
+            tasks_are_told: false,
         }
     }
 }
@@ -155,7 +159,7 @@ impl PerfDataSink {
         // Keeps the header's place; it is written last.
         output.write(PerfFileHeader::default().as_bytes())?;
         Ok(PerfDataSink {
-            stream: Stream::new(output, options.round_records),
+            stream: Stream::new(output, &options),
             options,
             session: None,
             classes: Vec::new(),

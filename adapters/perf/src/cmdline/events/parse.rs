@@ -104,7 +104,7 @@ impl<'a> Parser<'a> {
         };
         let end = rest.find([',', '}', ':', ' ']).unwrap_or(rest.len());
         let letters = &rest[..end];
-        if !modifier::are_letters(letters) {
+        if !letters.is_empty() && !modifier::are_letters(letters) {
             return Err(EventError::parser(self.at));
         }
         let at = self.at + 1;
@@ -227,7 +227,7 @@ impl<'a> Parser<'a> {
             self.at += 1 + end;
             return Ok(vec![Event::new("", kind, config)]);
         }
-        if name.is_empty() {
+        if name.is_empty() || word.starts_with('*') {
             return Err(EventError::parser(start));
         }
         let found = self.machine.tracepoints.find(word, name, start)?;

@@ -85,9 +85,15 @@ pub(super) enum Meaning {
 
 /// Interprets a term.
 pub(super) fn meaning(term: &RawTerm<'_>) -> Result<Meaning, EventError> {
-    let bad = || EventError::parser(term.at);
+    // At the value, or before where there is none.
+    let after_key = term.at + term.key.len();
+    let value_at = after_key + usize::from(term.value.is_some_and(|v| !v.is_empty()));
+    let bad = || EventError::parser(value_at);
     let count = || number(term.value.unwrap_or("1")).ok_or_else(bad);
-    let word = || term.value.map(str::to_owned).ok_or_else(bad);
+    let word = || {
+        let value = term.value.filter(|v| !v.is_empty());
+        value.map(str::to_owned).ok_or_else(bad)
+    };
     Ok(match term.key {
         "period" => Meaning::Record(Term::Period(count()?)),
         "freq" => Meaning::Record(Term::Frequency(count()?)),
