@@ -10,6 +10,7 @@ mod counted;
 mod faults;
 mod kill;
 mod loss;
+mod made_tracepoints;
 mod memory;
 mod perf_record;
 mod perf_record_attrs;

@@ -47,6 +47,7 @@ mod entry;
 mod layout;
 mod measure;
 mod members;
+pub mod synthetic;
 mod value_names;
 
 pub use entry::{AnyField, Entry};

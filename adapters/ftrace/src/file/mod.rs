@@ -27,7 +27,6 @@ mod sink;
 mod spool;
 mod stats;
 mod stream;
-mod synthetic;
 mod target;
 mod tasks;
 mod time_shift;

@@ -1,12 +1,12 @@
 //! What becomes of the records of each class.
 
 use super::event_ids::{EventIds, id_of};
-use super::synthetic::{self, Synthetic};
 use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{
     ByteOrder, EventRecordClass, FieldClass, NativeDescription, Role, StructureClass, builtin,
     namespace,
 };
+use kstrace_tracepoint::synthetic::{self, Synthetic, TaskFields};
 use kstrace_tracepoint::{AnyField, Entry, Measured, TracepointLayout};
 use tracefs::format::{EventFormat, FieldKind, FormatField};
 
@@ -78,9 +78,7 @@ pub(super) struct MadePlan {
     pub(super) buffer: usize,
     pub(super) common_type: [u8; 2],
     pub(super) synthetic: Synthetic,
-    pub(super) tid: Option<FieldAccess>,
-    /// Who runs on the CPU after it.
-    pub(super) next_tid: Option<FieldAccess>,
+    pub(super) task: TaskFields,
     pub(super) names: Vec<NameField>,
 }
 
@@ -309,7 +307,7 @@ impl Mapper {
         let synthetic = Synthetic::of(class, self.byte_order, |name| {
             of_perf && header.contains(&name)
         });
-        for left_out in &synthetic.left_out {
+        for left_out in synthetic.left_out() {
             self.fact(format!(
                 "the field {left_out} of {}",
                 class.qualified_name()
@@ -328,8 +326,7 @@ impl Mapper {
             buffer,
             common_type: self.type_bytes(id),
             synthetic,
-            tid: FieldAccess::by_role(&class.payload, Role::Tid),
-            next_tid: FieldAccess::by_role(&class.payload, Role::NextTid),
+            task: TaskFields::of(&class.payload),
             names: names(class, None),
         }))
     }

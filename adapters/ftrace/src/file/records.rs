@@ -8,6 +8,7 @@ use super::plan::{EntryPlan, ForkPlan, MadePlan, NameField, SamplePlan};
 use super::tasks::TaskNames;
 use kstrace_schema::{ConversionReport, Cpu, Error, EventRecord, Loss, Result, SourceId};
 use kstrace_tracepoint::Entry;
+use kstrace_tracepoint::synthetic::Running;
 use std::fs::File;
 use std::path::Path;
 use tracefs::{Endian, PageLayout};
@@ -26,9 +27,6 @@ impl From<Error> for Refused {
         Refused::Failed(error)
     }
 }
-
-/// Nobody is known to run on a CPU.
-const NOBODY: i32 = -1;
 
 /// A buffer that is being written.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ pub(super) struct Stream {
     names: TaskNames,
     saved_names: Vec<u8>,
     /// Who runs on each CPU, by what records have told.
-    running: Vec<i32>,
+    running: Running,
     /// An entry that is being made.
     entry: Vec<u8>,
     /// A record or a loss without a CPU was put to CPU 0.
@@ -95,7 +93,7 @@ impl Stream {
             clock_is_plain: true,
             names: TaskNames::default(),
             saved_names: Vec::new(),
-            running: Vec::new(),
+            running: Running::default(),
             entry: Vec::new(),
             without_cpu: false,
             too_long: 0,
@@ -331,25 +329,7 @@ impl Stream {
         record: &EventRecord<'_>,
     ) -> Result<(), Refused> {
         self.learn(&plan.names, None, record.payload);
-        let own = plan
-            .tid
-            .as_ref()
-            .and_then(|tid| tid.get_i64(record.payload));
-        let cpu = record.cpu.known().map(|cpu| cpu.0 as usize);
-        let running = cpu.and_then(|cpu| self.running.get(cpu));
-        let tid = own.map_or_else(|| running.copied().unwrap_or(NOBODY), |tid| tid as i32);
-        let next = plan
-            .next_tid
-            .as_ref()
-            .and_then(|tid| tid.get_i64(record.payload));
-        if let (Some(next), Some(cpu)) = (next, cpu.filter(|cpu| *cpu < limits::CPUS as usize)) {
-            if self.running.len() <= cpu {
-                self.running.resize(cpu + 1, NOBODY);
-            }
-            if let Some(running) = self.running.get_mut(cpu) {
-                *running = next as i32;
-            }
-        }
+        let tid = self.running.tid(&plan.task, record);
         let mut entry = std::mem::take(&mut self.entry);
         let fits = plan.synthetic.encode(record.payload, tid, &mut entry);
         let outcome = if fits {

@@ -2,6 +2,7 @@
 
 use super::evsel::{EvselIndex, EvselTable};
 use super::kept::KeptPlan;
+use super::made::MadePlan;
 use super::tracing_data::{TracingData, event_id_of, minimal_format};
 use crate::attr::Attr;
 use crate::layout::SampleIdShape;
@@ -25,6 +26,8 @@ pub(super) enum Plan {
     Tracepoint(TracepointPlan),
     /// The same of a machine of the other byte order.
     ForeignTracepoint(Box<ForeignTracepoint>),
+    /// An entry is made.
+    Made(Box<MadePlan>),
     /// The sample that perf recorded is kept.
     Sample(SamplePlan),
     /// The other record that perf recorded is kept.
@@ -202,7 +205,10 @@ impl Mapper {
                 builtin::LOST | builtin::CLOCK_PAIR => Plan::Repetition,
                 _ => Plan::NotHeld,
             },
-            _ => Plan::NotHeld,
+            _ => match MadePlan::of(class, evsels, formats) {
+                Some(plan) => Plan::Made(Box::new(plan)),
+                None => Plan::NotHeld,
+            },
         }
     }
 

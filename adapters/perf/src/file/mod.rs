@@ -14,6 +14,7 @@ mod compat;
 mod evsel;
 mod features;
 mod kept;
+mod made;
 mod mapping;
 mod output;
 pub mod raw;

@@ -163,6 +163,12 @@ impl Output {
         &mut self.buffer[start..end]
     }
 
+    /// The last so many bytes of what was pushed since the last [`reserve`](Self::reserve).
+    pub(super) fn last_mut(&mut self, size_bytes: usize) -> &mut [u8] {
+        let start = self.used.saturating_sub(size_bytes);
+        &mut self.buffer[start..self.used]
+    }
+
     /// Appends bytes of any length.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         for piece in bytes.chunks(MAX_PIECE_BYTES) {

@@ -3,6 +3,7 @@
 use super::build_id::MappedFiles;
 use super::evsel::{EvselIndex, EvselTable};
 use super::kept::{Kept, TimePlace};
+use super::made::MadePlan;
 use super::mapping::{CommField, SamplePlan, SidebandPlan, TaskHook, TracepointPlan};
 use super::output::Output;
 use super::raw::{PerfEventHeader, TracepointSample};
@@ -15,6 +16,7 @@ use super::writer::PerfDataOptions;
 use crate::uapi::{self, HEADER_BYTES};
 use kstrace_schema::builtin::ProcessPayload;
 use kstrace_schema::{ConversionReport, Cpu, Error, EventRecord, Loss, Result, SourceId};
+use kstrace_tracepoint::synthetic::Running;
 use std::collections::BTreeSet;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -58,6 +60,10 @@ pub(super) struct Stream {
     /// Sources whose own records tell their loss.
     pub(super) told_by_records: BTreeSet<SourceId>,
     timeline: Timeline,
+    /// Who runs where, as records of tracers without format files tell.
+    running: Running,
+    /// Room for an entry that is made.
+    made_entry: Vec<u8>,
     added: u64,
     too_long: u64,
     unparsable: u64,
@@ -78,6 +84,8 @@ impl Stream {
             untold: false,
             told_by_records: BTreeSet::new(),
             timeline: Timeline::new(options.round_records),
+            running: Running::default(),
+            made_entry: Vec::new(),
             added: 0,
             too_long: 0,
             unparsable: 0,
@@ -178,29 +186,51 @@ impl Stream {
             self.unparsable += 1;
             return Err(Refused::NotHeld);
         };
-        // As the kernel does: size field and data together end on 8 bytes, the padding counts.
-        let raw_bytes = (payload.len() + RAW_SIZE_BYTES).next_multiple_of(8) - RAW_SIZE_BYTES;
-        let Ok(size) = u16::try_from(SAMPLE_BYTES + RAW_SIZE_BYTES + raw_bytes) else {
-            self.too_long += 1;
-            return Err(Refused::NotHeld);
-        };
-        let time_ns = record.time.as_ns();
-        self.begin(time_ns)?;
+        let size = self.size_of_raw_sample(payload.len())?;
+        self.begin(record.time.as_ns())?;
         if !plan.hooks.is_empty() {
             self.run_hooks(plan, record, tid)?;
         }
+        let ip = plan.ip_offset.and_then(|at| u64_at(payload, at));
+        self.put_raw_sample(size, plan.id, tid, ip.unwrap_or(0), payload, record);
+        if let Some(id) = plan.common_type {
+            let from_end = usize::from(size) - SAMPLE_BYTES - RAW_SIZE_BYTES;
+            self.output.last_mut(from_end)[..2].copy_from_slice(&id.to_ne_bytes());
+        }
+        Ok(())
+    }
+
+    /// Size of the sample that has so many bytes of raw data.
+    #[inline]
+    fn size_of_raw_sample(&mut self, raw_bytes: usize) -> Result<u16, Refused> {
+        // As the kernel does: size field and data together end on 8 bytes, the padding counts.
+        let padded = (raw_bytes + RAW_SIZE_BYTES).next_multiple_of(8);
+        u16::try_from(SAMPLE_BYTES + padded).map_err(|_| {
+            self.too_long += 1;
+            Refused::NotHeld
+        })
+    }
+
+    /// Writes a sample of [`TRACEPOINT_SAMPLE_TYPE`](super::raw::TRACEPOINT_SAMPLE_TYPE).
+    #[inline]
+    fn put_raw_sample(
+        &mut self,
+        size: u16,
+        id: u64,
+        tid: u32,
+        ip: u64,
+        raw_data: &[u8],
+        record: &EventRecord<'_>,
+    ) {
+        let time_ns = record.time.as_ns();
         self.timeline.sampled(time_ns);
-        let ip = plan
-            .ip_offset
-            .and_then(|at| u64_at(payload, at))
-            .unwrap_or(0);
         let sample = TracepointSample {
             header: PerfEventHeader {
                 r#type: uapi::PERF_RECORD_SAMPLE,
                 misc: uapi::PERF_RECORD_MISC_KERNEL,
                 size,
             },
-            sample_id: plan.id,
+            sample_id: id,
             ip,
             pid: self.tasks.pid(tid),
             tid,
@@ -209,19 +239,57 @@ impl Stream {
             res: 0,
             period: 1,
         };
-        let place = self.output.place(usize::from(size));
+        let size = usize::from(size);
+        let place = self.output.place(size);
         // The padding at the end first; the payload then covers what is not padding.
-        let (_, end) = place.split_at_mut(usize::from(size) - 8);
+        let (_, end) = place.split_at_mut(size - 8);
         end.fill(0);
         let (head, raw) = place.split_at_mut(SAMPLE_BYTES);
         head.copy_from_slice(sample.as_bytes());
         let (raw_size, raw) = raw.split_at_mut(RAW_SIZE_BYTES);
         // Less than 64 KiB.
-        raw_size.copy_from_slice(&(raw_bytes as u32).to_ne_bytes());
-        raw[..payload.len()].copy_from_slice(payload);
-        if let (Some(id), Some(field)) = (plan.common_type, raw.get_mut(..2)) {
-            field.copy_from_slice(&id.to_ne_bytes());
+        raw_size.copy_from_slice(&(raw.len() as u32).to_ne_bytes());
+        raw[..raw_data.len()].copy_from_slice(raw_data);
+    }
+
+    /// A record of a tracer without format files.
+    pub(super) fn made(
+        &mut self,
+        plan: &MadePlan,
+        record: &EventRecord<'_>,
+    ) -> Result<(), Refused> {
+        let mut entry = std::mem::take(&mut self.made_entry);
+        let tid = self.running.tid(&plan.task, record).cast_unsigned();
+        let fits = plan.encode(record.payload, tid, &mut entry);
+        let outcome = self.made_entry_of(plan, record, tid, fits.then_some(&entry));
+        self.made_entry = entry;
+        outcome
+    }
+
+    fn made_entry_of(
+        &mut self,
+        plan: &MadePlan,
+        record: &EventRecord<'_>,
+        tid: u32,
+        entry: Option<&Vec<u8>>,
+    ) -> Result<(), Refused> {
+        let Some(entry) = entry else {
+            self.too_long += 1;
+            return Err(Refused::NotHeld);
+        };
+        let size = self.size_of_raw_sample(entry.len())?;
+        let time_ns = record.time.as_ns();
+        self.begin(time_ns)?;
+        if let Some(pid) = plan.pid(record.payload) {
+            self.tasks.set_pid(tid, pid);
         }
+        for (tid, comm) in plan.names(record.payload) {
+            if self.tasks.set_comm(tid, comm) {
+                self.tell_name(tid, comm, false, time_ns, record.cpu)?;
+            }
+        }
+        self.output.reserve()?;
+        self.put_raw_sample(size, plan.id, tid, 0, entry, record);
         Ok(())
     }
 

@@ -93,6 +93,23 @@ impl TracingData {
         });
     }
 
+    /// Adds a format that is made up: `text` gets the number, above those that kernels give.
+    /// `None` if there is none left.
+    pub(super) fn make_up(
+        &mut self,
+        system: &str,
+        text: impl FnOnce(u16) -> String,
+    ) -> Option<u16> {
+        let id = (0x8000..u16::MAX).find(|id| !self.formats.contains_key(&u64::from(*id)))?;
+        let text = text(id);
+        if text.len() > MAX_FORMAT_BYTES {
+            return None;
+        }
+        let system = system.to_owned();
+        self.formats.insert(id.into(), Format { system, text });
+        Some(id)
+    }
+
     /// The section's bytes. `commands` are the names of tasks, a line each.
     pub(super) fn encode(&self, page_size_bytes: u32, commands: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 << 10);

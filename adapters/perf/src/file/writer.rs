@@ -367,6 +367,10 @@ impl Sink for PerfDataSink {
                         .plan(class, &mut stream.evsels, &mut stream.formats)
                 }
             };
+            if let Plan::Made(plan) = &account.plan {
+                let fact = |field| format!("the field {field} of {}", account.name);
+                self.facts.extend(plan.left_out().iter().map(fact));
+            }
         }
         Ok(())
     }
@@ -385,6 +389,7 @@ impl Sink for PerfDataSink {
                 let (plan, payload) = foreign.turned(record.payload);
                 stream.tracepoint(plan, &EventRecord { payload, ..*record })
             }
+            Plan::Made(plan) => stream.made(plan, record),
             Plan::Sample(plan) => stream.sample(plan, record),
             Plan::Sideband(plan) => stream.sideband(plan, record),
             Plan::Kept(plan) => match &mut self.kept {
@@ -429,6 +434,7 @@ impl Sink for PerfDataSink {
         let evsel = account.and_then(|account| match &account.plan {
             Plan::Tracepoint(plan) => Some(plan.evsel),
             Plan::ForeignTracepoint(foreign) => Some(foreign.plan.evsel),
+            Plan::Made(plan) => Some(plan.evsel),
             Plan::Sample(plan) => Some(plan.evsel),
             _ => None,
         });

@@ -345,8 +345,10 @@ fn what_the_format_cannot_hold_is_counted() {
         namespace::LTTNG,
         "my_app:tick",
         payload,
-        NativeDescription::Ctf {
-            text: String::new(),
+        // What perf itself writes into files is about the file.
+        NativeDescription::PerfRecord {
+            record_type: 68,
+            sample_id_type: 0,
         },
     ));
     let pair = export.class(builtin::clock_pair_class());

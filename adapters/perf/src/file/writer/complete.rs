@@ -137,6 +137,7 @@ impl PerfDataSink {
             .filter_map(|account| match &account.plan {
                 Plan::Tracepoint(plan) => Some(plan.evsel),
                 Plan::ForeignTracepoint(foreign) => Some(foreign.plan.evsel),
+                Plan::Made(plan) => Some(plan.evsel),
                 _ => None,
             })
             .collect();

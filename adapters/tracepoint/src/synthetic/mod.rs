@@ -5,15 +5,21 @@
 //! dynamic length behind a `__data_loc` word. What a class nests is flattened, the
 //! parts of the name joined by `_`.
 
-use kstrace_schema::decode::{FieldAccess, read_integer};
+mod encode;
+mod running;
+mod show;
+
+use kstrace_schema::decode::FieldAccess;
 use kstrace_schema::{
-    Base, ByteOrder, EventRecordClass, FieldClass, FloatClass, IntegerClass, StructureClass,
+    ByteOrder, EventRecordClass, FieldClass, FloatClass, IntegerClass, StructureClass,
 };
+pub use running::{Running, TaskFields};
+use show::Show;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The common fields: type, flags, preemption count, tid.
-pub(super) const COMMON_BYTES: usize = 8;
+const COMMON_BYTES: usize = 8;
 /// Offsets and lengths within an entry have 16 bits.
 const LONGEST_ENTRY_BYTES: usize = u16::MAX as usize;
 /// Deeper structures than any tracer makes.
@@ -54,13 +60,13 @@ struct Field {
 
 /// How entries of one class are made.
 #[derive(Clone, Debug)]
-pub(super) struct Synthetic {
+pub struct Synthetic {
     fields: Vec<Field>,
     /// Where the data of dynamic fields begin.
     fixed_bytes: usize,
     byte_order: ByteOrder,
     /// What of the class has no place in the entry.
-    pub(super) left_out: Vec<String>,
+    left_out: Vec<String>,
     name: String,
     lines: String,
     print: String,
@@ -68,7 +74,7 @@ pub(super) struct Synthetic {
 }
 
 /// A name as format files have them.
-pub(super) fn identifier(text: &str) -> String {
+fn identifier(text: &str) -> String {
     let mut name: String = text
         .chars()
         .map(|c| {
@@ -86,7 +92,7 @@ pub(super) fn identifier(text: &str) -> String {
 }
 
 /// System and name of the event that stands for a class.
-pub(super) fn event_name(class: &EventRecordClass) -> (String, String) {
+pub fn event_name(class: &EventRecordClass) -> (String, String) {
     match class.name.rsplit_once(':') {
         Some((system, name)) => (identifier(system), identifier(name)),
         None => (identifier(&class.namespace), identifier(&class.name)),
@@ -96,7 +102,7 @@ pub(super) fn event_name(class: &EventRecordClass) -> (String, String) {
 impl Synthetic {
     /// For the records of a class, in a file of that byte order. `skip` says which
     /// members the common fields have already.
-    pub(super) fn of(
+    pub fn of(
         class: &EventRecordClass,
         byte_order: ByteOrder,
         skip: impl Fn(&str) -> bool,
@@ -116,8 +122,13 @@ impl Synthetic {
         made
     }
 
+    /// What of the class has no place in the entry: fields by their path.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// The format file, for the number that it has in the file.
-    pub(super) fn format(&self, id: u16) -> String {
+    pub fn format(&self, id: u16) -> String {
         format!(
             "name: {}\nID: {id}\nformat:\n\
              \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
@@ -297,226 +308,9 @@ impl Synthetic {
         self.show(&name, &show);
         true
     }
-
-    fn show(&mut self, name: &str, show: &Show) {
-        if !self.print.is_empty() {
-            self.print.push(' ');
-        }
-        let (directive, argument) = match show {
-            Show::Decimal { signed, size_bytes } => {
-                let directive = match (size_bytes, signed) {
-                    (8, true) => "%lld",
-                    (8, false) => "%llu",
-                    (_, true) => "%d",
-                    (_, false) => "%u",
-                };
-                (directive, format!("REC->{name}"))
-            }
-            Show::Hexadecimal { size_bytes } => {
-                let directive = if *size_bytes == 8 { "0x%llx" } else { "0x%x" };
-                (directive, format!("REC->{name}"))
-            }
-            Show::Names(names) => {
-                let list: Vec<String> = names
-                    .iter()
-                    .map(|(value, name)| format!("{{ {value}, \"{name}\" }}"))
-                    .collect();
-                let list = list.join(", ");
-                ("%s", format!("__print_symbolic(REC->{name}, {list})"))
-            }
-            Show::FixedText => ("%s", format!("REC->{name}")),
-            Show::Text => ("%s", format!("__get_str({name})")),
-            Show::FixedArray(count, size) => {
-                ("%s", format!("__print_array(REC->{name}, {count}, {size})"))
-            }
-            Show::Array(size) => {
-                let count = match size {
-                    1 => format!("__get_dynamic_array_len({name})"),
-                    size => format!("__get_dynamic_array_len({name}) / {size}"),
-                };
-                let array = format!("__get_dynamic_array({name})");
-                ("%s", format!("__print_array({array}, {count}, {size})"))
-            }
-        };
-        let _ = write!(self.print, "{name}={directive}");
-        let _ = write!(self.arguments, ", {argument}");
-    }
-
-    /// Writes the entry of a record, all but its type, to `entry` in place of what is
-    /// there. `false` if it is longer than an entry can be.
-    pub(super) fn encode(&self, payload: &[u8], tid: i32, entry: &mut Vec<u8>) -> bool {
-        entry.clear();
-        entry.resize(self.fixed_bytes, 0);
-        self.put(entry, 4, u64::from(tid.cast_unsigned()), 4);
-        for field in &self.fields {
-            // What an optional field has not stays zero; a string then is empty.
-            let raw = field.access.get_raw(payload).unwrap_or_default();
-            match &field.kind {
-                Kind::Integer(class) => {
-                    let value = read_integer(class, raw).unwrap_or(0);
-                    self.put(entry, field.offset, value, class.size_bytes.into());
-                }
-                Kind::Boolean => {
-                    let value = u64::from(raw.first().is_some_and(|b| *b != 0));
-                    self.put(entry, field.offset, value, 1);
-                }
-                Kind::FixedText(size) => {
-                    // The last byte stays a NUL only if the text leaves it one.
-                    copy(entry, field.offset, raw.get(..*size).unwrap_or(raw));
-                }
-                Kind::FixedArray {
-                    element_bytes,
-                    count,
-                    swap,
-                } => {
-                    let len = element_bytes * count;
-                    copy(entry, field.offset, raw.get(..len).unwrap_or(raw));
-                    if *swap && let Some(array) = entry.get_mut(field.offset..field.offset + len) {
-                        swap_elements(array, *element_bytes);
-                    }
-                }
-                Kind::Float(class) => {
-                    let start = entry.len();
-                    let _ = write!(TextEnd(entry), "{}", float(class, raw));
-                    entry.push(0);
-                    self.located(entry, field.offset, start);
-                }
-                Kind::Text => {
-                    let start = entry.len();
-                    let end = raw.iter().position(|b| *b == 0).unwrap_or(raw.len());
-                    entry.extend_from_slice(raw.get(..end).unwrap_or_default());
-                    entry.push(0);
-                    self.located(entry, field.offset, start);
-                }
-                Kind::Array {
-                    element_bytes,
-                    swap,
-                } => {
-                    let start = entry.len().next_multiple_of(*element_bytes);
-                    entry.resize(start, 0);
-                    entry.extend_from_slice(raw);
-                    if *swap && let Some(array) = entry.get_mut(start..) {
-                        swap_elements(array, *element_bytes);
-                    }
-                    self.located(entry, field.offset, start);
-                }
-            }
-            if entry.len() > LONGEST_ENTRY_BYTES {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Writes the `__data_loc` word of data that reach from `start` to the entry's end.
-    fn located(&self, entry: &mut [u8], offset: usize, start: usize) {
-        let len = entry.len() - start;
-        self.put(entry, offset, (len as u64) << 16 | start as u64, 4);
-    }
-
-    fn put(&self, entry: &mut [u8], offset: usize, value: u64, size_bytes: usize) {
-        let Some(place) = entry.get_mut(offset..offset + size_bytes) else {
-            return;
-        };
-        let bytes = match self.byte_order {
-            ByteOrder::LittleEndian => value.to_le_bytes(),
-            ByteOrder::BigEndian => {
-                let shift = 64 - 8 * size_bytes.clamp(1, 8) as u32;
-                (value << shift).to_be_bytes()
-            }
-        };
-        place.copy_from_slice(bytes.get(..size_bytes).unwrap_or(&bytes));
-    }
-}
-
-/// How the print format shows a field.
-enum Show {
-    Decimal {
-        signed: bool,
-        size_bytes: u8,
-    },
-    Hexadecimal {
-        size_bytes: u8,
-    },
-    Names(Vec<(i128, String)>),
-    FixedText,
-    Text,
-    /// Number and size of the elements.
-    FixedArray(usize, usize),
-    Array(usize),
-}
-
-impl Show {
-    fn of(class: &IntegerClass) -> Show {
-        let mut names = Vec::new();
-        for mapping in &class.mappings {
-            let name: String = mapping
-                .name
-                .chars()
-                .filter(|c| !c.is_control() && !matches!(c, '"' | '\\' | '%'))
-                .collect();
-            let single = mapping.ranges.iter().filter(|r| r.first == r.last);
-            names.extend(single.map(|range| (range.first, name.clone())));
-        }
-        // A long list of names is better than none, but not without end.
-        names.truncate(256);
-        if !names.is_empty() {
-            Show::Names(names)
-        } else if class.base == Base::Hexadecimal {
-            Show::Hexadecimal {
-                size_bytes: class.size_bytes,
-            }
-        } else {
-            Show::Decimal {
-                signed: class.signed,
-                size_bytes: class.size_bytes,
-            }
-        }
-    }
 }
 
 fn c_type(class: &IntegerClass) -> String {
     let sign = if class.signed { 's' } else { 'u' };
     format!("{sign}{}", u32::from(class.size_bytes) * 8)
-}
-
-fn copy(entry: &mut [u8], offset: usize, bytes: &[u8]) {
-    if let Some(place) = entry.get_mut(offset..offset + bytes.len()) {
-        place.copy_from_slice(bytes);
-    }
-}
-
-fn swap_elements(array: &mut [u8], element_bytes: usize) {
-    for element in array.chunks_exact_mut(element_bytes.max(1)) {
-        element.reverse();
-    }
-}
-
-fn float(class: &FloatClass, raw: &[u8]) -> f64 {
-    let big = class.byte_order == ByteOrder::BigEndian;
-    if let Ok(bytes) = <[u8; 4]>::try_from(raw) {
-        f64::from(if big {
-            f32::from_be_bytes(bytes)
-        } else {
-            f32::from_le_bytes(bytes)
-        })
-    } else if let Ok(bytes) = <[u8; 8]>::try_from(raw) {
-        if big {
-            f64::from_be_bytes(bytes)
-        } else {
-            f64::from_le_bytes(bytes)
-        }
-    } else {
-        f64::NAN
-    }
-}
-
-/// Text at the end of bytes.
-struct TextEnd<'a>(&'a mut Vec<u8>);
-
-impl std::fmt::Write for TextEnd<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }
