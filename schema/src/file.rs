@@ -1,6 +1,6 @@
 //! Files of traces: what they are as inputs and as outputs.
 
-use crate::{HopAccount, SessionInfo, Sink, Source};
+use crate::{Error, HopAccount, SessionInfo, Sink, Source};
 use std::collections::BTreeMap;
 
 /// A trace in a file or a stream, to be read.
@@ -13,6 +13,13 @@ pub trait FileInput: Source {
 
     /// The accounts that the file itself states, of hops before it was written.
     fn stated_accounts(&self) -> Vec<HopAccount> {
+        Vec::new()
+    }
+
+    /// What was handed on as bytes because it is not as the file itself describes it: samples
+    /// that do not fit their event, events without a description that makes sense. Complete
+    /// when all streams have ended.
+    fn misfits(&self) -> Vec<Error> {
         Vec::new()
     }
 

@@ -151,6 +151,10 @@ impl FileInput for MergedInput {
             .collect()
     }
 
+    fn misfits(&self) -> Vec<Error> {
+        self.parts.iter().flat_map(|p| p.input.misfits()).collect()
+    }
+
     fn progress_bytes(&self) -> Option<(u64, u64)> {
         let parts: Vec<(u64, u64)> = self
             .parts

@@ -60,6 +60,7 @@ pub fn transfer(
     outcome
         .damage
         .extend(merger.take_errors().into_iter().map(|e| e.error));
+    outcome.damage.extend(input.misfits());
     for account in input.stated_accounts() {
         sink.account(&account)?;
     }

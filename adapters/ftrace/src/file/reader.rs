@@ -40,6 +40,9 @@ pub struct TraceDatReader {
     session: SessionInfo,
     buffers: Vec<Buffer>,
     accounts: Vec<HopAccount>,
+    formats: FileFormats,
+    /// What is wrong with format files that are none.
+    format_faults: Vec<String>,
     registry: Arc<ClassRegistry>,
     layout: PageLayout,
     endian: Endian,
@@ -118,8 +121,8 @@ impl TraceDatReader {
             let name = name.unwrap_or_else(|| "local".to_owned());
             FileClock::new(&name, &meta.options, endian)
         };
-        let (by_id, other_formats) = formats::by_id(std::mem::take(&mut meta.formats));
-        let formats = FileFormats(Arc::new(by_id));
+        let (by_id, mut other_formats) = formats::by_id(std::mem::take(&mut meta.formats));
+        let formats = FileFormats::new(by_id);
         let registry = Arc::new(ClassRegistry::new());
         let mut buffers: Vec<Buffer> = Vec::new();
         let mut sources = vec![SourceInfo {
@@ -142,7 +145,7 @@ impl TraceDatReader {
             ));
             if index == 0 {
                 // All of them, so that a format without a record survives.
-                for (id, (event, text)) in formats.0.iter() {
+                for (id, (event, text)) in formats.by_id.iter() {
                     book.add(event, *id, text.clone())?;
                 }
             }
@@ -154,7 +157,7 @@ impl TraceDatReader {
             });
         }
         if let Some(first) = sources.get_mut(1) {
-            keep_facts(first, &meta, other_formats);
+            keep_facts(first, &meta, std::mem::take(&mut other_formats.kept));
         }
         let accounts = stats::accounts(
             meta.options
@@ -184,6 +187,8 @@ impl TraceDatReader {
             session,
             buffers,
             accounts,
+            formats,
+            format_faults: other_formats.faults,
             registry,
             layout,
             endian,
@@ -265,6 +270,19 @@ impl FileInput for TraceDatReader {
 
     fn stated_accounts(&self) -> Vec<HopAccount> {
         self.accounts.clone()
+    }
+
+    fn misfits(&self) -> Vec<Error> {
+        let missing = self.formats.missing();
+        let missing = missing.iter().map(|id| {
+            format!("records of the type {id}, of which there is no format; kept as bytes")
+        });
+        let faults = self.format_faults.iter().cloned().chain(missing);
+        let error = |what| {
+            let what = format!("'{}': {what}", self.file.name());
+            Error::new(ErrorKind::InvalidData, what)
+        };
+        faults.map(error).collect()
     }
 
     fn progress_bytes(&self) -> Option<(u64, u64)> {

@@ -235,7 +235,7 @@ impl FileHeader {
                 texts = parsed;
                 if let Some((at, field)) = odd {
                     let at = entry.offset + at as u64;
-                    damage = damage.or(Some(place.invalid(at, &what, field, "makes no sense")));
+                    damage = damage.or(Some(place.invalid(at, &what, field, "the text ends in it, or it is not what it should be: what follows is not read")));
                 }
             }
             features.add(*number, bytes.to_vec(), self.order);

@@ -24,6 +24,7 @@ mod in_band;
 mod inflate;
 mod lane;
 mod map;
+mod misfits;
 pub(super) mod order;
 mod outer;
 mod router;
@@ -91,6 +92,9 @@ pub struct PerfDataReader {
     registry: Arc<ClassRegistry>,
     lanes: Vec<Lane>,
     statistics: Arc<Statistics>,
+    place: Place,
+    /// Of what describes the records.
+    misfits: Vec<String>,
     total_bytes: Option<u64>,
 }
 
@@ -379,6 +383,13 @@ impl PerfDataReader {
             registry,
             lanes,
             statistics,
+            misfits: misfits::of_description(
+                &place,
+                &described.events,
+                &described.features,
+                &described.texts,
+            ),
+            place,
             total_bytes,
         })
     }
@@ -420,6 +431,13 @@ impl Source for PerfDataReader {
 impl FileInput for PerfDataReader {
     fn session(&self) -> &SessionInfo {
         &self.session
+    }
+
+    fn misfits(&self) -> Vec<Error> {
+        let mut found = self.misfits.clone();
+        found.extend(misfits::of_records(&self.place, self.statistics()));
+        let error = |what| Error::new(ErrorKind::InvalidData, what);
+        found.into_iter().map(error).collect()
     }
 
     fn progress_bytes(&self) -> Option<(u64, u64)> {
