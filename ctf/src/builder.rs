@@ -15,7 +15,15 @@ pub struct PacketBuilder {
     capacity_bytes: usize,
     /// Without the last record's padding.
     content_bytes: usize,
+    /// The next packet begins here at the earliest: where the last one ended, and
+    /// later than where that began.
+    least_begin_ns: u64,
+    /// Where the last packet ended; `None` before there was one.
+    last_end_ns: Option<u64>,
 }
+
+/// Where a packet grows no more, whatever [`PacketBuilder::is_at_one_time`] says.
+const LARGEST_BYTES: usize = 16 << 20;
 
 impl PacketBuilder {
     /// Packets of lane `lane` of the session with that UUID, which are full at
@@ -39,7 +47,26 @@ impl PacketBuilder {
             bytes: vec![0; PACKET_HEADER_BYTES],
             capacity_bytes,
             content_bytes: PACKET_HEADER_BYTES,
+            least_begin_ns: 0,
+            last_end_ns: None,
         }
+    }
+
+    /// Promises that no packet begins before that time, in ns of the session clock.
+    pub fn set_least_begin(&mut self, least_begin_ns: u64) {
+        self.least_begin_ns = self.least_begin_ns.max(least_begin_ns);
+    }
+
+    /// Whether the packet has records of one time only, which is also that at
+    /// which the packet before it ended.
+    ///
+    /// Such a packet should not be taken yet: the next one could begin at the
+    /// same time, and tools that know packets by the time they begin
+    /// (babeltrace2 sorts the files of a stream so) have no order for these.
+    pub fn is_at_one_time(&self) -> bool {
+        !self.is_empty()
+            && self.last_end_ns == Some(self.header.timestamp_end_ns)
+            && self.header.timestamp_begin_ns == self.header.timestamp_end_ns
     }
 
     /// Whether no record was added since the last packet.
@@ -49,8 +76,10 @@ impl PacketBuilder {
 
     /// Whether a record with a payload of that size should go into the next packet.
     pub fn is_full_for(&self, payload_len_bytes: usize) -> bool {
+        let len = self.bytes.len() + record_size_bytes(payload_len_bytes);
         !self.is_empty()
-            && self.bytes.len() + record_size_bytes(payload_len_bytes) > self.capacity_bytes
+            && len > self.capacity_bytes
+            && (len > LARGEST_BYTES || !self.is_at_one_time())
     }
 
     /// Adds a record. The lane's records must come sorted by time.
@@ -86,8 +115,21 @@ impl PacketBuilder {
     }
 
     /// Hands over the packet, and goes on with the next one.
+    ///
+    /// A packet begins with its first record, or 1 ns before it if that is its last
+    /// time too: so the next packet can begin there.
     pub fn take<R>(&mut self, use_packet: impl FnOnce(&[u8]) -> R) -> R {
+        let end_ns = self.header.timestamp_end_ns;
+        let mut begin_ns = self.header.timestamp_begin_ns;
+        if begin_ns == end_ns {
+            begin_ns = (begin_ns.saturating_sub(1))
+                .max(self.least_begin_ns)
+                .min(end_ns);
+        }
+        self.least_begin_ns = end_ns.max(begin_ns.saturating_add(1));
+        self.last_end_ns = Some(end_ns);
         let header = PacketHeader {
+            timestamp_begin_ns: begin_ns,
             content_size_bits: self.content_bytes as u64 * 8,
             packet_size_bits: self.bytes.len() as u64 * 8,
             ..self.header

@@ -45,6 +45,8 @@ pub struct LaneWriter {
     /// Sequence number of the open packet, or of the next one.
     packet: u64,
     packet_begin_ns: u64,
+    /// The next packet begins here at the earliest, see [`open_packet`](Self::open_packet).
+    least_begin_ns: u64,
     /// What readers were last told.
     published: u64,
     safe_until_ns: u64,
@@ -102,6 +104,7 @@ impl LaneWriter {
             finished: false,
             packet: 0,
             packet_begin_ns: 0,
+            least_begin_ns: 0,
             published: 0,
             safe_until_ns: 0,
             closed: LaneStats::default(),
@@ -151,7 +154,9 @@ impl LaneWriter {
     ///
     /// Times of a lane never go back: a time before the last record's, or before
     /// what [`set_safe_until`](Self::set_safe_until) promised, is raised to it
-    /// and counted as late.
+    /// and counted as late. So is, by 1 ns, a record that opens a packet at the
+    /// very time at which the packet before it began: the packets of a lane all
+    /// begin at different times.
     ///
     /// Makes no system call and does not allocate, except when the record opens
     /// a new packet and a reader waits to be woken.
@@ -189,10 +194,10 @@ impl LaneWriter {
             self.closed.dropped_too_big += 1;
             return Append::TooBig;
         }
-        let ns = time.as_ns().max(self.last_ns);
         if self.open {
             self.close_packet();
         }
+        let ns = time.as_ns().max(self.last_ns).max(self.least_begin_ns);
         if self.finished || !self.open_packet(ns) {
             self.closed.dropped_ring_full += 1;
             return Append::RingFull;
@@ -207,6 +212,10 @@ impl LaneWriter {
     }
 
     /// Takes the next sub-buffer, if it may be written, and begins a packet in it.
+    ///
+    /// `begin_ns` is later than the last packet's: tools that know packets by
+    /// the time they begin (babeltrace2 sorts the files of a stream so) have no
+    /// order for two of the same.
     fn open_packet(&mut self, begin_ns: u64) -> bool {
         let packet = self.packet;
         let geometry = self.layout.geometry;
@@ -226,6 +235,7 @@ impl LaneWriter {
         }
         self.open = true;
         self.packet_begin_ns = begin_ns;
+        self.least_begin_ns = begin_ns.saturating_add(1);
         self.packet_records = 0;
         let start = sub_buffer * geometry.sub_buffer_bytes as usize;
         let header = PacketHeader {
@@ -258,11 +268,7 @@ impl LaneWriter {
         let start = sub_buffer * geometry.sub_buffer_bytes as usize;
         let bytes = self.data.cursor_offset() - start;
         let content_bits = bytes as u64 * 8;
-        let end_ns = if self.packet_records == 0 {
-            self.packet_begin_ns
-        } else {
-            self.last_ns
-        };
+        let end_ns = self.last_ns.max(self.packet_begin_ns);
         self.data.close_window();
         self.closed.written += self.packet_records;
         self.closed.packets += 1;
@@ -290,11 +296,13 @@ impl LaneWriter {
         self.shared.lock().wake_at_watermark(self.packet);
     }
 
-    /// Begins the lane with a packet without records that states `time` and no
+    /// Begins the lane with a packet without records that ends at `time` and states no
     /// loss: readers that take losses from the difference of two packets then
     /// know those before the first record too. Nothing once the lane has a packet.
     pub fn begin(&mut self, time: SessionTime) {
-        if self.packet == 0 && !self.open && !self.finished && self.open_packet(time.as_ns()) {
+        // A record of that very time may begin the next packet.
+        let begin_ns = time.as_ns().saturating_sub(1);
+        if self.packet == 0 && !self.open && !self.finished && self.open_packet(begin_ns) {
             self.last_ns = self.last_ns.max(time.as_ns());
             self.close_packet();
         }
@@ -390,8 +398,8 @@ impl LaneWriter {
         if self.open {
             self.close_packet();
         }
-        if self.stated_discarded != self.closed.events_discarded() && self.open_packet(self.last_ns)
-        {
+        let end_ns = self.last_ns.max(self.least_begin_ns);
+        if self.stated_discarded != self.closed.events_discarded() && self.open_packet(end_ns) {
             self.close_packet();
         }
         self.finished = true;

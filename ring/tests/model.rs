@@ -52,6 +52,7 @@ struct Model {
     open: bool,
     used: usize,
     last_ns: u64,
+    least_begin_ns: u64,
     /// First packet that each recorder needs; the last is the inline one.
     needs: [Option<u64>; 3],
     released: u64,
@@ -78,7 +79,8 @@ impl Model {
             self.too_big += 1;
             return Append::TooBig;
         }
-        if !self.open || self.used + size > self.room {
+        let opens = !self.open || self.used + size > self.room;
+        if opens {
             if self.open {
                 self.close();
             }
@@ -106,7 +108,12 @@ impl Model {
             self.open = true;
             self.used = 0;
         }
-        let stamped = ns.max(self.last_ns);
+        let mut stamped = ns.max(self.last_ns);
+        if opens {
+            // No two packets begin at the same time.
+            stamped = stamped.max(self.least_begin_ns);
+            self.least_begin_ns = stamped + 1;
+        }
         self.late += u64::from(stamped != ns);
         self.last_ns = stamped;
         let n = self.written;
@@ -163,6 +170,7 @@ impl Run {
                 open: false,
                 used: room,
                 last_ns: 0,
+                least_begin_ns: 0,
                 needs: [None; 3],
                 released: 0,
                 written: 0,
@@ -272,11 +280,18 @@ impl Run {
             Step::Snapshot => {
                 self.publish();
                 let snapshot = self.writer.reader().snapshot().unwrap();
-                let packets: Vec<_> = snapshot
+                let (headers, packets): (Vec<_>, Vec<_>) = snapshot
                     .packets
                     .iter()
-                    .map(|p| decode(&snapshot.bytes[p.clone()]).1)
-                    .collect();
+                    .map(|p| decode(&snapshot.bytes[p.clone()]))
+                    .unzip();
+                let mut begins = headers.windows(2).map(|h| (h[0], h[1]));
+                assert!(begins.all(|(a, b)| a.timestamp_begin_ns < b.timestamp_begin_ns));
+                assert!(
+                    headers
+                        .windows(2)
+                        .all(|h| h[0].timestamp_end_ns <= h[1].timestamp_begin_ns)
+                );
                 assert_eq!(snapshot.first_packet, self.model.first);
                 assert_eq!(self.model.packets, packets);
             }

@@ -135,6 +135,11 @@ impl NativeSink {
             .map_or(SessionTime::ZERO, |lane| lane.last)
     }
 
+    /// Whether the lane's packet must not end yet; it is not the first one then.
+    fn is_at_one_time(&self, index: usize) -> bool {
+        matches!(self.lanes.get(index), Some(Some(lane)) if lane.builder.is_at_one_time())
+    }
+
     fn write_packet(&mut self, index: usize) -> Result<()> {
         let (Some(writer), Some(Some(lane))) = (&mut self.writer, self.lanes.get_mut(index)) else {
             return Ok(());
@@ -224,7 +229,9 @@ impl Sink for NativeSink {
         self.append(loss.cpu, class, 0, time, LostPayload::from(loss).as_bytes())?;
         // A reader sees loss by the difference between packets: so not in the first one.
         let index = Self::lane_index(loss.cpu);
-        self.write_packet(index)?;
+        if !self.is_at_one_time(index) {
+            self.write_packet(index)?;
+        }
         if let Some(Some(lane)) = self.lanes.get_mut(index) {
             lane.builder.discard(loss.count);
             lane.loss_untold = true;

@@ -182,6 +182,7 @@ impl LiveLane {
         }
         if safe_until > self.inactive_until && safe_until < SessionTime::MAX {
             self.inactive_until = safe_until;
+            self.builder.set_least_begin(safe_until.as_ns());
             return Next::InactiveUntil(safe_until.as_ns());
         }
         Next::NotYet

@@ -1,9 +1,9 @@
 //! What babeltrace2 reads is what was written.
 
-use crate::support::{babeltrace2, babeltrace2_ok, builder, class, int, record, session};
-use kstrace_ctf::{TraceWriter, TraceWriterOptions};
+use crate::support::{UUID, babeltrace2, babeltrace2_ok, builder, class, int, record, session};
+use kstrace_ctf::{PacketBuilder, TraceWriter, TraceWriterOptions, uuid_bytes};
 use kstrace_schema::{
-    Base, ByteOrder, FieldClass, FieldPath, FloatClass, IntegerClass, IntegerRange, Length,
+    Base, ByteOrder, Cpu, FieldClass, FieldPath, FloatClass, IntegerClass, IntegerRange, Length,
     Mapping, Member, StructureClass, VariantOption,
 };
 
@@ -366,6 +366,44 @@ fn odd_names_and_empty_payloads() {
         decoded("e", vec![], &[(0, &[])])[0],
         "e: { cpu_id = 0 }, { }"
     );
+}
+
+/// babeltrace2 sorts the packets of all files of a stream by the time they begin.
+#[test]
+fn packets_of_many_records_of_one_time_stay_in_order_across_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("t.kst");
+    let options = TraceWriterOptions {
+        first_segment_bytes: 1 << 12,
+        max_segment_bytes: 1 << 12,
+        ..TraceWriterOptions::default()
+    };
+    let mut writer = TraceWriter::create(&dir, &session(), &options).unwrap();
+    writer
+        .add_class(&class(0, "e", vec![Member::new("x", int(4))]))
+        .unwrap();
+    let mut packet = PacketBuilder::new(uuid_bytes(UUID).unwrap(), 0, Cpu(0), 256);
+    let numbers = 0..3000u32;
+    let mut time = 0;
+    for n in numbers.clone() {
+        // Runs of one time that fill less than a packet, just one, and many.
+        time = time.max(u64::from(n - n % [3, 7, 8, 20, 90][(n / 250) as usize % 5]));
+        let payload = n.to_ne_bytes();
+        if packet.is_full_for(payload.len()) || n % 11 == 0 && !packet.is_at_one_time() {
+            packet.take(|p| writer.append_packet(0, p)).unwrap();
+        }
+        packet.push(&record(time, 0, 0, &payload));
+    }
+    packet.take(|p| writer.append_packet(0, p)).unwrap();
+    writer.finish().unwrap();
+    let text = babeltrace2(&dir);
+    assert!(text.success, "{}", text.stderr);
+    let seen = text.lines.iter().map(|line| {
+        let (_, x) = line.rsplit_once("x = ").unwrap();
+        x.trim_end_matches(" }").parse::<u32>().unwrap()
+    });
+    assert!(seen.eq(numbers), "{:?}", text.lines);
+    assert!(dir.join("lane0_5").exists());
 }
 
 #[test]
