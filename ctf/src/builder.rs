@@ -18,8 +18,6 @@ pub struct PacketBuilder {
     /// The next packet begins here at the earliest: where the last one ended, and
     /// later than where that began.
     least_begin_ns: u64,
-    /// Where the last packet ended; `None` before there was one.
-    last_end_ns: Option<u64>,
 }
 
 /// Where a packet grows no more, whatever [`PacketBuilder::is_at_one_time`] says.
@@ -48,7 +46,6 @@ impl PacketBuilder {
             capacity_bytes,
             content_bytes: PACKET_HEADER_BYTES,
             least_begin_ns: 0,
-            last_end_ns: None,
         }
     }
 
@@ -57,16 +54,19 @@ impl PacketBuilder {
         self.least_begin_ns = self.least_begin_ns.max(least_begin_ns);
     }
 
-    /// Whether the packet has records of one time only, which is also that at
-    /// which the packet before it ended.
+    /// Packets taken so far.
+    pub fn packets(&self) -> u64 {
+        self.header.packet_seq_num
+    }
+
+    /// Whether the packet has records of one time only, and cannot begin before
+    /// it: that is where the last packet ended, or 0.
     ///
     /// Such a packet should not be taken yet: the next one could begin at the
     /// same time, and tools that know packets by the time they begin
     /// (babeltrace2 sorts the files of a stream so) have no order for these.
     pub fn is_at_one_time(&self) -> bool {
-        !self.is_empty()
-            && self.last_end_ns == Some(self.header.timestamp_end_ns)
-            && self.header.timestamp_begin_ns == self.header.timestamp_end_ns
+        !self.is_empty() && self.begin_ns() == self.header.timestamp_end_ns
     }
 
     /// Whether no record was added since the last packet.
@@ -109,6 +109,16 @@ impl PacketBuilder {
         );
     }
 
+    /// Where the packet begins if it ends now.
+    fn begin_ns(&self) -> u64 {
+        let (first_ns, last_ns) = (self.header.timestamp_begin_ns, self.header.timestamp_end_ns);
+        if first_ns == last_ns {
+            let before_ns = first_ns.saturating_sub(1);
+            return before_ns.max(self.least_begin_ns).min(last_ns);
+        }
+        first_ns
+    }
+
     /// Counts records that were lost on this lane.
     pub fn discard(&mut self, count: u64) {
         self.header.events_discarded = self.header.events_discarded.saturating_add(count);
@@ -127,7 +137,6 @@ impl PacketBuilder {
                 .min(end_ns);
         }
         self.least_begin_ns = end_ns.max(begin_ns.saturating_add(1));
-        self.last_end_ns = Some(end_ns);
         let header = PacketHeader {
             timestamp_begin_ns: begin_ns,
             content_size_bits: self.content_bytes as u64 * 8,

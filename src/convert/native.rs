@@ -135,9 +135,10 @@ impl NativeSink {
             .map_or(SessionTime::ZERO, |lane| lane.last)
     }
 
-    /// Whether the lane's packet must not end yet; it is not the first one then.
-    fn is_at_one_time(&self, index: usize) -> bool {
-        matches!(self.lanes.get(index), Some(Some(lane)) if lane.builder.is_at_one_time())
+    /// Whether the lane's packet should not end yet and is not the first one.
+    fn should_go_on(&self, index: usize) -> bool {
+        let builder = |lane: &Lane| lane.builder.packets() > 0 && lane.builder.is_at_one_time();
+        matches!(self.lanes.get(index), Some(Some(lane)) if builder(lane))
     }
 
     fn write_packet(&mut self, index: usize) -> Result<()> {
@@ -229,7 +230,7 @@ impl Sink for NativeSink {
         self.append(loss.cpu, class, 0, time, LostPayload::from(loss).as_bytes())?;
         // A reader sees loss by the difference between packets: so not in the first one.
         let index = Self::lane_index(loss.cpu);
-        if !self.is_at_one_time(index) {
+        if !self.should_go_on(index) {
             self.write_packet(index)?;
         }
         if let Some(Some(lane)) = self.lanes.get_mut(index) {

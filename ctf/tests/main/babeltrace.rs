@@ -389,7 +389,7 @@ fn packets_of_many_records_of_one_time_stay_in_order_across_files() {
         // Runs of one time that fill less than a packet, just one, and many.
         time = time.max(u64::from(n - n % [3, 7, 8, 20, 90][(n / 250) as usize % 5]));
         let payload = n.to_ne_bytes();
-        if packet.is_full_for(payload.len()) || n % 11 == 0 && !packet.is_at_one_time() {
+        if packet.is_full_for(payload.len()) || n % 11 == 10 && !packet.is_at_one_time() {
             packet.take(|p| writer.append_packet(0, p)).unwrap();
         }
         packet.push(&record(time, 0, 0, &payload));
