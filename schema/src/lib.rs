@@ -27,6 +27,7 @@ mod ids;
 mod loss;
 pub mod merge;
 pub mod model_schema;
+mod pending_file;
 mod record;
 mod registry;
 mod role;
@@ -45,6 +46,7 @@ pub use field::{
 pub use file::{ConversionReport, FileInput, FileOutput};
 pub use ids::{ClassId, Cpu, SessionTime, SourceId};
 pub use loss::{Certainty, HopAccount, Loss, LossReason};
+pub use pending_file::{FileAccess, PendingFile};
 pub use record::EventRecord;
 pub use registry::ClassRegistry;
 pub use role::Role;

@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::native::NativeSink;
-use super::out_file::{Pending, Target, buffered};
+use super::out_file::{self, Target, buffered};
 use crate::engine::host;
 use crate::flame::{FlameForm, FlameOptions, FlameOutput, SvgOptions};
 use crate::report::{FunctionNames, Kallsyms, OutputFormat, Report, ReportOptions};
@@ -12,7 +12,7 @@ use kstrace_perf::file::{PerfDataOptions, PerfDataSink, PerfVersion};
 use kstrace_perfetto::{PerfettoOptions, PerfettoSink};
 use kstrace_schema::{
     ClockPair, ConversionReport, Error, ErrorKind, EventRecord, EventRecordClass, FileOutput,
-    HopAccount, Loss, Result, SessionInfo, Sink,
+    HopAccount, Loss, PendingFile, Result, SessionInfo, Sink,
 };
 use std::fs::File;
 use std::io::Write;
@@ -161,7 +161,7 @@ fn in_file(
     target: &Target,
     make: impl FnOnce(File) -> Result<Box<dyn FileOutput>>,
 ) -> Result<Box<dyn FileOutput>> {
-    let (pending, file) = Pending::open(target)?;
+    let (pending, file) = out_file::open(target)?;
     Ok(Box::new(InFile {
         inner: make(file)?,
         pending,
@@ -171,7 +171,7 @@ fn in_file(
 /// Completes the file behind its contents.
 struct InFile {
     inner: Box<dyn FileOutput>,
-    pending: Pending,
+    pending: Option<PendingFile>,
 }
 
 impl FileOutput for InFile {
@@ -208,7 +208,7 @@ impl Sink for InFile {
 
     fn finish(&mut self) -> Result<()> {
         self.inner.finish()?;
-        self.pending.complete()
+        self.pending.as_mut().map_or(Ok(()), PendingFile::complete)
     }
 }
 

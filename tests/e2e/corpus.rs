@@ -4,15 +4,17 @@ use super::support::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FORMS: [&str; 8] = [
+const FORMS: [&str; 10] = [
     "kst",
     "ctf",
+    "ctf2",
     "perf.data",
     "trace.dat",
     "perfetto",
     "jsonl",
     "text",
     "folded",
+    "svg",
 ];
 /// Lines of a text that are kept as they are; the rest by its hash.
 const FIRST_LINES: usize = 4;
@@ -61,7 +63,9 @@ pub(crate) fn told(input: &Path, form: &str, dir: &Path) -> String {
             assert!(fs::metadata(&out).is_ok_and(|m| m.len() > 100));
             "  written".to_owned()
         }
-        "jsonl" | "text" | "folded" => summary(&fs::read_to_string(&out).unwrap_or_default()),
+        "jsonl" | "text" | "folded" | "svg" => {
+            summary(&fs::read_to_string(&out).unwrap_or_default())
+        }
         _ => {
             let report = kstrace(["report", "--no-symbols"])
                 .arg(&out)

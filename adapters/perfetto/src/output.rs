@@ -1,13 +1,10 @@
 //! Where packets go: one buffer, then the writer.
 
 use crate::wire::{Open, Proto};
-use kstrace_schema::{Error, ErrorKind, Result};
+use kstrace_schema::{Error, FileAccess, PendingFile, Result};
 use std::fmt;
-use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 /// How much is gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -24,20 +21,13 @@ const SEQUENCE_ID: u32 = 10;
 /// The sequence of everything but samples.
 pub(crate) const MAIN_SEQUENCE: u32 = 1;
 
-/// The file under its temporary name.
-#[derive(Debug)]
-struct Pending {
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
 /// A trace that is written packet by packet.
 pub(crate) struct Output {
     buffer: Proto,
     writer: Box<dyn Write + Send>,
     /// For messages.
     name: String,
-    pending: Option<Pending>,
+    pending: Option<PendingFile>,
 }
 
 impl fmt::Debug for Output {
@@ -62,36 +52,9 @@ impl Output {
     /// Output to a new file beside `path`, which replaces `path` on [`complete`](Self::complete).
     /// A device or a pipe is written to as it is.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let fail = |e| Error::io(format!("cannot create '{}'", path.display()), e);
-        // A link stays a link: what it points to is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let name = path.display().to_string();
-        if fs::metadata(&path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
-            return Ok(Self::to_writer(&name, file));
-        }
-        let file_name = path.file_name().ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("'{name}' is not the name of a file"),
-            )
-        })?;
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut temporary_name = std::ffi::OsString::from(".");
-        temporary_name.push(file_name);
-        temporary_name.push(format!(".{}-{serial}.tmp", std::process::id()));
-        let temporary = path.with_file_name(temporary_name);
-        // A trace shows what others do, so only its owner may read it.
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(fail)?;
-        let mut output = Self::to_writer(&name, file);
-        output.pending = Some(Pending { temporary, path });
+        let (pending, file) = PendingFile::create(path, FileAccess::Owner)?;
+        let mut output = Self::to_writer(&pending.path().display().to_string(), file);
+        output.pending = Some(pending);
         Ok(output)
     }
 
@@ -150,22 +113,8 @@ impl Output {
     /// Writes what is left and gives the file its name.
     pub(crate) fn complete(&mut self) -> Result<()> {
         self.flush()?;
-        let name = &self.name;
-        self.writer.flush().map_err(|e| failed(name, e))?;
-        if let Some(pending) = &self.pending {
-            fs::rename(&pending.temporary, &pending.path).map_err(|e| failed(name, e))?;
-            self.pending = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Some(pending) = &self.pending {
-            // Nobody is left to tell; a file of this name is ours and incomplete.
-            let _ = fs::remove_file(&pending.temporary);
-        }
+        self.writer.flush().map_err(|e| failed(&self.name, e))?;
+        self.pending.as_mut().map_or(Ok(()), PendingFile::complete)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The pages of each CPU while they are made, and the file where they wait.
 
 use super::compression::Compression;
-use super::spool;
 use kstrace_schema::{Certainty, Error, Result};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -62,7 +61,12 @@ impl WaitingFile {
         endian: Endian,
     ) -> Result<Self> {
         Ok(WaitingFile {
-            file: spool::unnamed_in(directory)?,
+            file: tempfile::tempfile_in(directory).map_err(|e| {
+                Error::io(
+                    format!("cannot create a file in '{}'", directory.display()),
+                    e,
+                )
+            })?,
             len: 0,
             in_place: None,
             compression,

@@ -1,35 +1,24 @@
 //! Where a finished trace.dat goes.
 
-use kstrace_schema::{Error, ErrorKind, Result};
-use std::ffi::OsString;
-use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use super::lanes::Extent;
-use super::spool;
+use kstrace_schema::{Error, ErrorKind, FileAccess, PendingFile, Result};
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// An output that is written from beginning to end.
 pub(super) struct Target {
     output: Output,
     /// For messages.
     name: String,
-    pending: Option<Pending>,
+    pending: Option<PendingFile>,
 }
 
 enum Output {
     File(File),
     Stream(Box<dyn Write + Send>),
-}
-
-/// The file under its temporary name.
-#[derive(Debug)]
-struct Pending {
-    temporary: PathBuf,
-    path: PathBuf,
 }
 
 impl fmt::Debug for Target {
@@ -44,37 +33,15 @@ impl fmt::Debug for Target {
 impl Target {
     /// A new file beside `path`, which replaces `path` on [`complete`](Self::complete).
     pub(super) fn create(path: &Path) -> Result<Self> {
-        // A link stays a link: what it points to is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let name = path.display().to_string();
-        let failed = |e| Error::io(format!("cannot create '{name}'"), e);
-        if fs::metadata(&path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            // A device or a pipe has no name to replace.
-            let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        let (pending, file) = PendingFile::create(path, FileAccess::Owner)?;
+        let name = pending.path().display().to_string();
+        if pending.is_in_place() {
             return Ok(Target::to_writer(&name, file));
         }
-        let file_name = path.file_name().ok_or_else(|| {
-            let what = format!("'{name}' is not the name of a file");
-            Error::new(ErrorKind::InvalidInput, what)
-        })?;
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut temporary_name = OsString::from(".");
-        temporary_name.push(file_name);
-        temporary_name.push(format!(".{}-{serial}.tmp", std::process::id()));
-        let temporary = path.with_file_name(temporary_name);
-        // A trace shows what others do, so only its owner may read it.
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(failed)?;
         Ok(Target {
             output: Output::File(file),
-            name: name.clone(),
-            pending: Some(Pending { temporary, path }),
+            name,
+            pending: Some(pending),
         })
     }
 
@@ -89,11 +56,11 @@ impl Target {
 
     /// Where files can wait that will be part of it.
     pub(super) fn waiting_directory(&self) -> PathBuf {
-        let beside = self.pending.as_ref().and_then(|p| p.path.parent());
+        let beside = self.pending.as_ref().and_then(|p| p.path().parent());
         match beside {
             Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
             Some(parent) => parent.to_owned(),
-            None => spool::temporary_directory(),
+            None => std::env::temp_dir(),
         }
     }
 
@@ -153,20 +120,7 @@ impl Target {
         if let Output::Stream(stream) = &mut self.output {
             stream.flush().map_err(|e| failed(&self.name, e))?;
         }
-        if let Some(pending) = &self.pending {
-            fs::rename(&pending.temporary, &pending.path).map_err(|e| failed(&self.name, e))?;
-            self.pending = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Some(pending) = &self.pending {
-            // Nobody is left to tell; a file of this name is ours and incomplete.
-            let _ = fs::remove_file(&pending.temporary);
-        }
+        self.pending.as_mut().map_or(Ok(()), PendingFile::complete)
     }
 }
 

@@ -22,7 +22,6 @@ pub mod read;
 mod record;
 mod stream;
 mod task;
-mod temporary;
 mod timeline;
 mod tracing_data;
 mod trailer;

@@ -1,13 +1,10 @@
 //! Where the file's bytes go: one large buffer, then a file that gets its name
 //! only when it is complete.
 
-use kstrace_schema::{Error, ErrorKind, Result};
+use kstrace_schema::{Error, ErrorKind, FileAccess, PendingFile, Result};
 use std::fmt;
-use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 /// How much is gathered before a write: large enough that the system call does
 /// not count, small enough to stay in the second-level cache.
@@ -35,19 +32,12 @@ impl Target {
     }
 }
 
-/// The file under its temporary name.
-#[derive(Debug)]
-struct Pending {
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
 /// A buffered, seekable output.
 pub(super) struct Output {
     target: Target,
     /// For messages.
     name: String,
-    pending: Option<Pending>,
+    pending: Option<PendingFile>,
     /// Of fixed length; `used` bytes at its start wait to be written.
     buffer: Vec<u8>,
     used: usize,
@@ -89,13 +79,9 @@ impl Output {
 
     /// Output to a new file beside `path`, which replaces `path` on [`complete`](Self::complete).
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let fail = |e| Error::io(format!("cannot create '{}'", path.display()), e);
-        // A link stays a link: what it points to is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let name = path.display().to_string();
-        if fs::metadata(&path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            // A device has no name to replace.
-            let mut file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
+        let (pending, mut file) = PendingFile::create(path, FileAccess::Owner)?;
+        let name = pending.path().display().to_string();
+        if pending.is_in_place() {
             file.seek(SeekFrom::Start(0)).map_err(|e| {
                 Error::with_source(
                     ErrorKind::Unsupported,
@@ -103,30 +89,9 @@ impl Output {
                     e,
                 )
             })?;
-            return Ok(Self::to_writer(&name, file));
         }
-        let file_name = path.file_name().ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("'{name}' is not the name of a file"),
-            )
-        })?;
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut temporary_name = std::ffi::OsString::from(".");
-        temporary_name.push(file_name);
-        temporary_name.push(format!(".{}-{serial}.tmp", std::process::id()));
-        let temporary = path.with_file_name(temporary_name);
-        // As perf does: a trace shows what others do, so only its owner may read it.
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(fail)?;
         let mut output = Self::to_writer(&name, file);
-        output.pending = Some(Pending { temporary, path });
+        output.pending = Some(pending);
         Ok(output)
     }
 
@@ -199,20 +164,7 @@ impl Output {
             target.write_all(header).map_err(fail)?;
         }
         self.target.writer().flush().map_err(fail)?;
-        if let Some(pending) = &self.pending {
-            fs::rename(&pending.temporary, &pending.path).map_err(fail)?;
-            self.pending = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Some(pending) = &self.pending {
-            // Nobody is left to tell; a file of this name is ours and incomplete.
-            let _ = fs::remove_file(&pending.temporary);
-        }
+        self.pending.as_mut().map_or(Ok(()), PendingFile::complete)
     }
 }
 
@@ -225,24 +177,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_abandoned_file_leaves_nothing() {
-        let dir = std::env::temp_dir().join(format!("kstrace-output-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("perf.data");
-        fs::write(&path, "old").unwrap();
-        let mut output = Output::create(&path).unwrap();
-        output.write(&[1; 300 << 10]).unwrap();
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
-        drop(output);
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-        assert_eq!(fs::read(&path).unwrap(), b"old");
+    fn the_header_is_written_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("perf.data");
         let mut output = Output::create(&path).unwrap();
         output.write(&[1; 300 << 10]).unwrap();
         output.complete(&[2; 8]).unwrap();
         drop(output);
-        let written = fs::read(&path).unwrap();
+        let written = std::fs::read(&path).unwrap();
         assert_eq!((written.len(), written[7], written[8]), (300 << 10, 2, 1));
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl PerfDataSink {
         options: PerfDataOptions,
     ) -> Result<Self> {
         let fail = |e| Error::io(format!("cannot put aside what goes to '{name}'"), e);
-        let aside = super::temporary::file().map_err(fail)?;
+        let aside = tempfile::tempfile().map_err(fail)?;
         let copy = aside.try_clone().map_err(fail)?;
         let mut sink = Self::start(Output::to_writer(name, copy), options)?;
         sink.pipe = Some(Pipe {

@@ -464,7 +464,7 @@ fn part_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// A file that came by a stream, in a temporary file that has no name.
 fn spool(mut stream: Outer, place: &Place) -> Result<File> {
     let fail = |e| Error::io(format!("cannot put '{}' aside", place.file()), e);
-    let mut file = super::temporary::file().map_err(fail)?;
+    let mut file = tempfile::tempfile().map_err(fail)?;
     stream.copy_to(&mut file).map_err(fail)?;
     Ok(file)
 }
