@@ -16,7 +16,7 @@ mod trace_dir;
 pub mod tsdl;
 
 pub use builder::PacketBuilder;
-pub use input::{CtfReader, is_ctf_trace};
+pub use input::{CtfReader, FedStream, FedTrace, is_ctf_trace, metadata_text};
 pub use output::{CtfOptions, CtfSink};
 pub use packet::{PacketError, uuid_bytes};
 pub use read::{Damage, ReadSummary, TraceReader};

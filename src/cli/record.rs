@@ -52,6 +52,9 @@ pub(super) struct RecordArgs {
     /// Functions for ftrace:function and ftrace:function_graph, as a glob; repeat for more
     #[arg(long, value_name = "GLOB", action = clap::ArgAction::Append)]
     function_filter: Vec<String>,
+    /// What LTTng's kernel tracer records beside each of its events: procname, vtid, pid, tid, ...
+    #[arg(long, value_name = "CONTEXT", value_delimiter = ',', action = clap::ArgAction::Append)]
+    context: Vec<String>,
     /// Clock: monotonic, monotonic_raw, boottime, tai, realtime; tsc is the cheapest for the traced
     /// program and is mapped to monotonic
     #[arg(long, value_name = "CLOCK", default_value = "monotonic", value_parser = parse_clock)]
@@ -230,6 +233,7 @@ fn request_of(args: &RecordArgs, matches: &ArgMatches) -> Result<RecordRequest> 
         period: args.count,
         callchain: args.callchain,
         function_filter: args.function_filter.clone(),
+        lttng_contexts: args.context.clone(),
         clock: args.clock,
         kernel_buffer_bytes_per_cpu: args.mmap_size,
         ring_bytes_per_cpu: args.ring_size.unwrap_or(match args.mode {

@@ -3,6 +3,7 @@
 use super::plan::{CapturePlan, Facts, plan};
 use super::request::RecordRequest;
 use super::resolve::{EventNames, resolve};
+use kstrace_lttng::kernel::{Chosen, Tracer, choose};
 use kstrace_perf::EventSpec;
 use kstrace_schema::Result;
 use tracefs::{EventName, Tracefs};
@@ -48,6 +49,12 @@ impl EventNames for LiveNames {
 
     fn tracepoints_missing(&self) -> Option<&str> {
         self.tracepoints.as_ref().err().map(String::as_str)
+    }
+
+    fn lttng(&self, spec: &str) -> Result<Vec<Chosen>> {
+        // Opened only when it is asked for: nobody else needs it.
+        let tracer = Tracer::open()?;
+        choose(spec, &tracer.tracepoints()?, &tracer.syscalls()?)
     }
 }
 

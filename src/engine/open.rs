@@ -4,6 +4,7 @@ use super::plan::{CapturePlan, PlannedEvent, Sampling, Via};
 use super::request::{Mode, RecordRequest, Target};
 use super::resolve::{EventKind, FunctionTracer};
 use kstrace_ftrace::{EventChoice, FtracePlan, FtraceSource, FunctionTracer as Tracer};
+use kstrace_lttng::kernel::{KernelPlan, KernelSource};
 use kstrace_perf::{EventRequest, EventSpec, PerfPlan, PerfSource, Period};
 use kstrace_schema::{ClassRegistry, Error, ErrorKind, Result, ResultExt, Source, SourceId};
 use std::fs;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(super) const PERF: SourceId = SourceId(1);
 /// Id of the ftrace source in every session.
 pub(super) const FTRACE: SourceId = SourceId(2);
+/// Id of LTTng's kernel tracer in every session.
+pub(super) const LTTNG: SourceId = SourceId(3);
 
 /// perf's ring for sideband alone: names and maps of tasks are few.
 const SIDEBAND_BUFFER_BYTES: u64 = 256 << 10;
@@ -60,7 +63,30 @@ pub(super) fn sources(
         let source = FtraceSource::open(ftrace_plan, FTRACE, Arc::clone(registry))?;
         sources.push(Box::new(source));
     }
+    let through_lttng = lttng_plan(plan);
+    if !through_lttng.events.is_empty() {
+        let source = KernelSource::open(through_lttng, LTTNG, Arc::clone(registry))?;
+        sources.push(Box::new(source));
+    }
     Ok(sources)
+}
+
+fn lttng_plan(plan: &CapturePlan) -> KernelPlan {
+    let chosen = plan.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Lttng(chosen) => Some(chosen.clone()),
+        _ => None,
+    });
+    KernelPlan {
+        events: chosen.collect(),
+        contexts: plan.lttng_contexts.clone(),
+        pids: match &plan.target {
+            Target::System => Vec::new(),
+            Target::Command { pid } => vec![*pid],
+            Target::Pids(pids) => pids.clone(),
+        },
+        cpus: plan.cpus.clone(),
+        buffer_bytes_per_cpu: plan.kernel_buffer_bytes_per_cpu,
+    }
 }
 
 fn check_pid(pid: i32) -> Result<()> {
@@ -136,6 +162,8 @@ fn ftrace_plan(
                     filters: plan.function_filter.clone(),
                 });
             }
+            // Not chosen for ftrace.
+            EventKind::Lttng(_) => {}
             EventKind::Perf(name) => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -177,10 +205,10 @@ fn perf_event(event: &PlannedEvent) -> Result<EventRequest> {
     let spec = match &event.kind {
         EventKind::Tracepoint(name) => EventSpec::tracepoint(&name.system, &name.name),
         EventKind::Perf(text) => text.parse::<EventSpec>().map_err(Error::from)?,
-        EventKind::Function(_) => {
+        EventKind::Function(_) | EventKind::Lttng(_) => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "only ftrace traces functions",
+                format!("perf does not have '{}'", event.kind),
             ));
         }
     };

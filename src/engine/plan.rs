@@ -5,6 +5,7 @@
 
 use super::request::{Mode, RecordRequest, SourceChoice, Target};
 use super::resolve::{EventKind, FunctionTracer, ResolvedEvent};
+use kstrace_lttng::kernel::{Chosen, ContextKind};
 use kstrace_perf::EventSpec;
 use kstrace_schema::{ClockKind, Error, ErrorKind, Result};
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum Via {
     Perf,
     /// tracefs
     Ftrace,
+    /// LTTng's kernel modules
+    Lttng,
 }
 
 impl fmt::Display for Via {
@@ -35,6 +38,7 @@ impl fmt::Display for Via {
         f.write_str(match self {
             Via::Perf => "perf",
             Via::Ftrace => "ftrace",
+            Via::Lttng => "LTTng",
         })
     }
 }
@@ -90,6 +94,8 @@ pub struct CapturePlan {
     pub ftrace_clock: ClockKind,
     /// Functions to trace, as globs.
     pub function_filter: Vec<String>,
+    /// What LTTng records beside each of its events.
+    pub lttng_contexts: Vec<ContextKind>,
     /// Kernel buffer, bytes a CPU.
     pub kernel_buffer_bytes_per_cpu: u64,
     /// Ring, bytes a CPU.
@@ -151,6 +157,10 @@ pub fn plan(
                 check_function_tracer(*tracer, facts)?;
                 planned.push(one(Via::Ftrace, "only ftrace traces functions"));
             }
+            EventKind::Lttng(chosen) => {
+                check_lttng(event, chosen)?;
+                planned.push(one(Via::Lttng, "asked for by name"));
+            }
             EventKind::Tracepoint(tracepoint) => {
                 for (via, reason) in tracepoint_via(request, tracepoint, stack, sampling, facts)? {
                     planned.push(one(via, reason));
@@ -160,6 +170,13 @@ pub fn plan(
     }
     check_clock(request.clock, &planned)?;
     let mut notes = Vec::new();
+    let of_lttng = planned.iter().any(|e| e.via == Via::Lttng);
+    if of_lttng && request.target != Target::System {
+        notes.push("LTTng records the processes named, not what they start".to_owned());
+    }
+    if !of_lttng && !request.lttng_contexts.is_empty() {
+        notes.push("--context: there is no event of LTTng to have it".to_owned());
+    }
     if request.callchain && any_sampled && planned.iter().any(|e| e.via == Via::Ftrace) {
         notes.push(
             "-g: stacks for the sampled events; for a tracepoint write EVENT/stack/".to_owned(),
@@ -176,6 +193,11 @@ pub fn plan(
         },
         ftrace_clock: request.clock,
         function_filter: request.function_filter.clone(),
+        lttng_contexts: request
+            .lttng_contexts
+            .iter()
+            .map(|word| word.parse())
+            .collect::<Result<_>>()?,
         kernel_buffer_bytes_per_cpu: request.kernel_buffer_bytes_per_cpu,
         ring_bytes_per_cpu: request.ring_bytes_per_cpu,
         mode: request.mode,
@@ -190,7 +212,7 @@ fn applies(event: &ResolvedEvent, any_sampled: bool) -> bool {
     match event.kind {
         EventKind::Perf(_) => true,
         EventKind::Tracepoint(_) => !any_sampled,
-        EventKind::Function(_) => false,
+        EventKind::Function(_) | EventKind::Lttng(_) => false,
     }
 }
 
@@ -227,6 +249,8 @@ fn tracepoint_via(
             .map_err(String::as_str)
             .copied(),
         Via::Ftrace => facts.tracefs.as_ref().map_err(String::as_str).copied(),
+        // Its tracepoints have names of their own.
+        Via::Lttng => Err("LTTng's events are named lttng:NAME"),
     };
     let demand = |via: Via| {
         usable(via).map_err(|why| {
@@ -279,6 +303,19 @@ fn tracepoint_via(
     }
 }
 
+/// What LTTng's kernel tracer has, but not through kstrace.
+fn check_lttng(event: &ResolvedEvent, chosen: &Chosen) -> Result<()> {
+    let what = match (&event.filter, event.stack) {
+        (Some(_), _) => "a filter",
+        (None, Some(true)) => "a stack (but for --context callstack-kernel)",
+        _ => return Ok(()),
+    };
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("event '{chosen}': LTTng's events cannot have {what} here"),
+    ))
+}
+
 fn check_function_tracer(tracer: FunctionTracer, facts: &Facts) -> Result<()> {
     if let Err(why) = &facts.tracefs {
         return Err(Error::new(
@@ -316,6 +353,9 @@ fn check_clock(clock: ClockKind, events: &[PlannedEvent]) -> Result<()> {
     };
     for event in events {
         match (event.via, clock) {
+            (Via::Lttng, clock) if !matches!(clock, ClockKind::Monotonic | ClockKind::Tsc) => {
+                return refuse(event, "LTTng's modules stamp with monotonic");
+            }
             (Via::Ftrace, ClockKind::Realtime) => {
                 return refuse(event, "ftrace has no realtime clock");
             }

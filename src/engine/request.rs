@@ -86,6 +86,9 @@ pub struct RecordRequest {
     /// Functions for `ftrace:function` and `ftrace:function_graph`, as globs.
     #[serde(default)]
     pub function_filter: Vec<String>,
+    /// What LTTng's kernel tracer records beside each of its events: `procname`, `vtid`, ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lttng_contexts: Vec<String>,
     /// The clock sources stamp with.
     #[serde(default)]
     pub clock: ClockKind,
@@ -127,6 +130,7 @@ impl Default for RecordRequest {
             period: None,
             callchain: false,
             function_filter: Vec::new(),
+            lttng_contexts: Vec::new(),
             clock: ClockKind::default(),
             kernel_buffer_bytes_per_cpu: default_kernel_buffer(),
             ring_bytes_per_cpu: default_ring(),

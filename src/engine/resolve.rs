@@ -1,6 +1,7 @@
 //! From what was written after `-e` to the events that are meant.
 
 use super::request::EventRequest;
+use kstrace_lttng::kernel::Chosen;
 use kstrace_schema::{Error, ErrorKind, Result};
 use tracefs::{EventName, glob, nearest};
 
@@ -32,6 +33,8 @@ pub enum EventKind {
     Perf(String),
     /// A function tracer.
     Function(FunctionTracer),
+    /// An event of LTTng's kernel tracer.
+    Lttng(Chosen),
 }
 
 impl std::fmt::Display for EventKind {
@@ -40,6 +43,7 @@ impl std::fmt::Display for EventKind {
             EventKind::Tracepoint(t) => t.fmt(f),
             EventKind::Perf(name) => f.write_str(name),
             EventKind::Function(t) => write!(f, "ftrace:{}", t.word()),
+            EventKind::Lttng(chosen) => chosen.fmt(f),
         }
     }
 }
@@ -65,6 +69,11 @@ pub trait EventNames {
     fn perf_names(&self) -> Vec<String>;
     /// Why there are no tracepoints, if that is so.
     fn tracepoints_missing(&self) -> Option<&str>;
+    /// What LTTng's kernel tracer has by that name or glob, said without `lttng:`.
+    ///
+    /// # Errors
+    /// Why it cannot be asked, or that it has nothing of that name.
+    fn lttng(&self, spec: &str) -> Result<Vec<Chosen>>;
 }
 
 /// Resolves every request, globs to all they match, each event once.
@@ -102,6 +111,12 @@ fn resolve_one(spec: &str, names: &dyn EventNames) -> Result<Vec<EventKind>> {
             ));
         }
         _ => {}
+    }
+    if let Some(of_lttng) = spec.strip_prefix("lttng:") {
+        return names
+            .lttng(of_lttng)
+            .map(|found| found.into_iter().map(EventKind::Lttng).collect())
+            .map_err(|e| e.context(format!("event '{spec}'")));
     }
     if names.is_perf_event(spec) {
         return Ok(vec![EventKind::Perf(spec.to_owned())]);
@@ -216,6 +231,10 @@ pub(crate) mod tests {
         fn tracepoints_missing(&self) -> Option<&str> {
             self.1
         }
+        fn lttng(&self, spec: &str) -> Result<Vec<Chosen>> {
+            let names = ["sched_switch".to_owned(), "sched_wakeup".to_owned()];
+            kstrace_lttng::kernel::choose(spec, &names, &["openat".to_owned()])
+        }
     }
 
     fn request(spec: &str) -> EventRequest {
@@ -265,6 +284,19 @@ pub(crate) mod tests {
         assert!(text.contains("raw_syscalls:sys_enter"), "{text}");
         let text = names(&["nope:*"]).unwrap_err().to_string();
         assert!(text.contains("no event matches"), "{text}");
+    }
+
+    #[test]
+    fn lttng_has_names_of_its_own() {
+        assert_eq!(
+            names(&["lttng:sched_*", "lttng:syscall:open*"]).unwrap(),
+            [
+                "lttng:sched_switch",
+                "lttng:sched_wakeup",
+                "lttng:syscall:openat"
+            ]
+        );
+        assert!(names(&["lttng:nope"]).is_err());
     }
 
     #[test]

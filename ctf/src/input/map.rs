@@ -1,4 +1,4 @@
-//! A file in memory, a page at a time as it is read.
+//! A file in memory, a page at a time as it is read; or a packet that is in memory anyway.
 //!
 //! The law for this memory: it is only read, and only as bytes. Another
 //! process may change the file; then other bytes are read, which are checked
@@ -17,8 +17,10 @@ const STRETCH_BYTES: usize = 8 << 20;
 /// A mapped file.
 #[derive(Debug)]
 pub(super) struct MappedFile {
-    /// `None` for an empty file.
+    /// `None` for an empty file, and for none.
     map: Option<Mmap>,
+    /// What is no file.
+    memory: Vec<u8>,
     given_back: usize,
 }
 
@@ -27,10 +29,7 @@ impl MappedFile {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         if len == 0 {
-            return Ok(MappedFile {
-                map: None,
-                given_back: 0,
-            });
+            return Ok(MappedFile::memory(Vec::new()));
         }
         // SAFETY: the map is private and read only, and the module's head says what may happen to it.
         let map = unsafe { Mmap::map(&file) }?;
@@ -38,13 +37,28 @@ impl MappedFile {
         let _ = map.advise(Advice::Sequential);
         Ok(MappedFile {
             map: Some(map),
+            memory: Vec::new(),
             given_back: 0,
         })
     }
 
+    /// Bytes that are no file.
+    pub(super) fn memory(bytes: Vec<u8>) -> MappedFile {
+        MappedFile {
+            map: None,
+            memory: bytes,
+            given_back: 0,
+        }
+    }
+
+    /// The bytes that are no file, back.
+    pub(super) fn into_memory(self) -> Vec<u8> {
+        self.memory
+    }
+
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        self.map.as_deref().unwrap_or(&self.memory)
     }
 
     /// Says that nothing before `offset` is needed for now.

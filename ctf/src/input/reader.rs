@@ -8,8 +8,8 @@ use super::stream::{CtfStream, Progress, StreamFile, TracePlan, packet_start};
 use super::{chunks, describe, discover, index, metadata};
 use crate::ir::{Origin, TraceClass};
 use kstrace_schema::{
-    Capture, Cpu, Error, ErrorKind, EventRecordClass, FileInput, RecordStream, Result, SessionInfo,
-    Sink, Source, SourceId, SourceInfo,
+    Capture, ClassId, Cpu, Error, ErrorKind, EventRecordClass, FileInput, RecordStream, Result,
+    SessionInfo, Sink, Source, SourceId, SourceInfo,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -141,7 +141,16 @@ impl CtfReader {
         let classes = &mut self.classes;
         let mut streams = BTreeMap::new();
         for stream in &trace.streams {
-            let plan = plan_of(trace, stream, clocks, source, classes).map_err(|e| {
+            let register = |mut class: EventRecordClass| {
+                let id = u16::try_from(classes.len())
+                    .ok()
+                    .filter(|id| *id < u16::MAX);
+                let id = ClassId(id.ok_or("more than 65535 events in all traces")?);
+                class.id = id;
+                classes.push(Arc::new(class));
+                Ok(id)
+            };
+            let plan = plan_of(trace, stream, clocks, source, register).map_err(|e| {
                 e.context(format!("{}/metadata: stream {}", dir.display(), stream.id))
             })?;
             streams.insert(stream.id, Arc::new(plan));
@@ -188,33 +197,26 @@ impl CtfReader {
     }
 }
 
-/// The plan of a stream class; the classes of its events go to `classes`.
-fn plan_of(
+/// The plan of a stream class; the classes of its events go to `register`.
+pub(super) fn plan_of(
     trace: &TraceClass,
     stream: &crate::ir::StreamType,
     clocks: &[ClockMap],
     source: SourceId,
-    classes: &mut Vec<Arc<EventRecordClass>>,
+    mut register: impl FnMut(EventRecordClass) -> std::result::Result<ClassId, String>,
 ) -> Result<StreamPlan> {
     stream_plan(trace, stream, clocks, |event, shape| {
-        let mut class = describe::class(trace, stream, event, source, shape);
-        let id = u16::try_from(classes.len())
-            .ok()
-            .filter(|id| *id < u16::MAX)
-            .ok_or_else(|| super::node::Unresolved {
-                field: event.name.clone(),
-                reason: "more than 65535 events in all traces".to_owned(),
-            })?;
-        class.id = kstrace_schema::ClassId(id);
-        let id = class.id;
-        classes.push(Arc::new(class));
-        Ok(id)
+        let class = describe::class(trace, stream, event, source, shape);
+        register(class).map_err(|reason| super::node::Unresolved {
+            field: event.name.clone(),
+            reason,
+        })
     })
     .map_err(|e| Error::with_source(ErrorKind::InvalidData, "an event cannot be read", e))
 }
 
 /// What reads a packet's header before its stream class is known.
-fn probe(trace: &TraceClass) -> Result<Shared> {
+pub(super) fn probe(trace: &TraceClass) -> Result<Shared> {
     let mut resolver = super::node::Resolver::new();
     resolver.set(Origin::PacketHeader, trace.packet_header.as_deref());
     let mut node = resolver

@@ -3,6 +3,7 @@
 //! A stream has several files where its tracer went on to a new one: rotations, files of limited size, snapshots.
 //! Those are read one after the other as if they were one; packets that several snapshots have are read once.
 
+mod fed;
 mod packet;
 mod records;
 
@@ -18,9 +19,13 @@ use kstrace_schema::{
     SessionTime, Sink, SourceId,
 };
 use packet::Placed;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So many buffers of packets that have been read are kept for further ones.
+const SPARE_MAX: usize = 4;
 
 /// How far all streams of a reader are.
 #[derive(Debug, Default)]
@@ -69,6 +74,12 @@ struct Next {
     body: u64,
 }
 
+/// A packet that comes from no file, with the plan that knows its events.
+struct FedPacket {
+    bytes: Vec<u8>,
+    trace: Arc<TracePlan>,
+}
+
 /// A data stream.
 pub(super) struct CtfStream {
     trace: Arc<TracePlan>,
@@ -76,6 +87,14 @@ pub(super) struct CtfStream {
     stream_id: u64,
     /// The files still to come, last one first.
     files: Vec<StreamFile>,
+    /// Packets still to come that are in no file, in order.
+    fed: VecDeque<FedPacket>,
+    /// Memory of a packet that has been read.
+    spare: Vec<Vec<u8>>,
+    /// Why records are lost that a packet says are.
+    loss_reason: LossReason,
+    /// Records that packets so far say were lost.
+    lost: u64,
     /// Files were opened before the one at hand.
     started: bool,
     open: Option<OpenFile>,
@@ -129,6 +148,10 @@ impl CtfStream {
             plan,
             stream_id,
             files,
+            fed: VecDeque::new(),
+            spare: Vec::new(),
+            loss_reason: LossReason::StatedByInput,
+            lost: 0,
             started: false,
             open: None,
             packet: None,
@@ -168,6 +191,7 @@ impl CtfStream {
         self.next = None;
         self.open = None;
         self.files.clear();
+        self.fed.clear();
     }
 
     /// Goes to the next record, into the next packets if need be. False at the end or at damage.
@@ -227,6 +251,17 @@ impl CtfStream {
     fn open_packet(&mut self) -> Result<bool> {
         loop {
             let Some(open) = &mut self.open else {
+                if let Some(FedPacket { bytes, trace }) = self.fed.pop_front() {
+                    self.use_plan(trace);
+                    self.open = Some(OpenFile {
+                        path: PathBuf::from("packet"),
+                        map: MappedFile::memory(bytes),
+                        next_packet: 0,
+                        indexed: None,
+                        follows: false,
+                    });
+                    continue;
+                }
                 let Some(StreamFile { path, indexed }) = self.files.pop() else {
                     return Ok(false);
                 };
@@ -259,7 +294,9 @@ impl CtfStream {
                     });
                     return Ok(false);
                 }
-                self.open = None;
+                if let Some(OpenFile { map, .. }) = self.open.take() {
+                    self.keep_spare(map.into_memory());
+                }
                 continue;
             }
             let found = self.trace.stream_of(bytes).and_then(|(id, _)| {
@@ -308,6 +345,26 @@ impl CtfStream {
         }
     }
 
+    /// Packets that follow are described by this plan.
+    fn use_plan(&mut self, trace: Arc<TracePlan>) {
+        if Arc::ptr_eq(&self.trace, &trace) {
+            return;
+        }
+        // A stream class that is gone is told by the packet's header.
+        if let Some(plan) = trace.streams.get(&self.stream_id) {
+            self.plan = Arc::clone(plan);
+            self.slots.resize(self.plan.slots, 0);
+        }
+        self.trace = trace;
+    }
+
+    fn keep_spare(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() > 0 && self.spare.len() < SPARE_MAX {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+
     /// Whether an earlier file had the packet already: snapshots overlap.
     fn is_repeated(&self, packet: &PacketStart) -> bool {
         let facts = &packet.facts;
@@ -342,7 +399,7 @@ impl CtfStream {
         let loss = |count, certainty, begin, end| Loss {
             source: self.trace.source,
             cpu: self.cpu,
-            reason: LossReason::StatedByInput,
+            reason: self.loss_reason,
             count,
             certainty,
             class: None,
@@ -356,6 +413,7 @@ impl CtfStream {
                 // A number that goes back is a restart, not a loss of all but a few.
                 if lost > 0 && lost < mask / 2 {
                     let until = begin.unwrap_or(since);
+                    self.lost += lost;
                     // Of each packet that is not there one record at least.
                     self.gap = Some(loss(lost, Certainty::AtLeast, since, until.max(since)));
                 }
@@ -366,6 +424,7 @@ impl CtfStream {
             let before = self.discarded.unwrap_or(0);
             let lost = count.wrapping_sub(before) & mask(facts.discarded_bits);
             if lost > 0 && (count >= before || facts.discarded_bits < 64) {
+                self.lost += lost;
                 let until = end.or(begin).unwrap_or(since);
                 self.losses
                     .push(loss(lost, Certainty::Exact, since, until.max(since)));
