@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use clap::{ArgMatches, Args, FromArgMatches};
+use kstrace_lttng::kernel::{Chosen, Tracer};
 use kstrace_perf::attr::Attr;
 use kstrace_perf::{EventKind, EventSpec, probe, software_and_hardware_names, uapi};
+use kstrace_schema::ErrorKind;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -53,6 +55,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Ok(tracefs) => tracepoints(&tracefs, &wanted, args.verbose, &mut listed),
         Err(e) => eprintln!("kstrace: no tracepoints: {e}"),
     }
+    lttng_events(&wanted, &mut listed);
     let text = if args.json {
         as_json(&listed)
     } else {
@@ -152,6 +155,42 @@ fn tracepoints(
             why_not: String::new(),
             format,
         });
+    }
+}
+
+/// Events of LTTng's kernel tracer, where its modules are loaded and we may ask.
+fn lttng_events(wanted: &dyn Fn(&str) -> bool, listed: &mut Vec<Listed>) {
+    let names = match Tracer::open() {
+        Ok(tracer) => tracer
+            .tracepoints()
+            .and_then(|t| Ok((t, tracer.syscalls()?))),
+        // Most machines do not have it.
+        Err(e) if e.kind() == ErrorKind::NotFound => return,
+        Err(e) => Err(e),
+    };
+    let (tracepoints, syscalls) = match names {
+        Ok(names) => names,
+        Err(e) => {
+            eprintln!("kstrace: no events of LTTng: {e}");
+            return;
+        }
+    };
+    let tracepoints = tracepoints
+        .into_iter()
+        .map(|name| (Chosen::Tracepoint(name), "LTTng tracepoint"));
+    let syscalls = syscalls
+        .into_iter()
+        .map(|name| (Chosen::Syscall(name), "LTTng system call"));
+    for (chosen, kind) in tracepoints.chain(syscalls) {
+        let name = chosen.to_string();
+        if wanted(&name) {
+            listed.push(Listed {
+                name,
+                kind,
+                why_not: String::new(),
+                format: None,
+            });
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whether LTTng is here.
 
 use super::finding::{Finding, State};
+use kstrace_lttng::kernel::Tracer;
+use kstrace_schema::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +15,7 @@ pub(super) fn examine() -> Vec<Finding> {
 fn modules() -> Finding {
     let what = "kernel modules";
     if Path::new("/proc/lttng").exists() {
-        return Finding::new(AREA, what, State::Ok, "loaded (/proc/lttng)");
+        return usable(what);
     }
     let release = crate::engine::host::host_info().os_release;
     let installed = ["extra", "updates", "updates/dkms", "kernel"]
@@ -34,6 +36,29 @@ fn modules() -> Finding {
             State::Absent,
             "not installed; perf and ftrace do not need them",
         )
+    }
+}
+
+/// Whether the modules that are loaded can be used by us.
+fn usable(what: &'static str) -> Finding {
+    match Tracer::open() {
+        Ok(tracer) => {
+            let count = tracer.tracepoints().map_or(0, |names| names.len());
+            let text = format!("{}, {count} tracepoints (lttng:NAME)", tracer.version());
+            let finding = Finding::new(AREA, what, State::Ok, text);
+            match count {
+                0 => finding.fix("as root: modprobe -a lttng-probe-sched lttng-probe-irq ..."),
+                _ => finding,
+            }
+        }
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Finding::new(
+            AREA,
+            what,
+            State::Denied,
+            "loaded, for root only (/proc/lttng)",
+        )
+        .fix("run kstrace as root, or record through kstraced"),
+        Err(e) => Finding::new(AREA, what, State::Denied, e.to_string()),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::context::ContextKind;
 use super::names::Chosen;
 
-/// Sub-buffers of a CPU's ring.
-const SUB_BUFFERS: u64 = 8;
+/// Sub-buffers of a CPU's ring, at least. One that is closed early is used up all the same.
+const SUB_BUFFERS: u64 = 32;
 /// Bounds of a sub-buffer in bytes: what the kernel allows, and what is worth copying at once.
 const SUB_BUFFER_BYTES: std::ops::RangeInclusive<u64> = 4096..=(1 << 20);
 
@@ -49,9 +49,9 @@ mod tests {
             }
             .geometry()
         };
-        assert_eq!(geometry(0), (8, 4096));
-        assert_eq!(geometry(8 << 20), (8, 1 << 20));
-        assert_eq!(geometry(3 << 20), (8, 512 << 10));
+        assert_eq!(geometry(0), (32, 4096));
+        assert_eq!(geometry(8 << 20), (32, 256 << 10));
+        assert_eq!(geometry(3 << 20), (32, 128 << 10));
         assert_eq!(geometry(64 << 20), (64, 1 << 20));
         assert_eq!(geometry(u64::MAX).0, 4096);
     }

@@ -21,7 +21,7 @@ const CLOSE_EVERY_NS: u64 = 10_000_000;
 /// after it: interrupts may come between, and a hypervisor.
 const COMMIT_GRACE_NS: u64 = 2_000_000;
 /// Packets at hand at most: what a merge does not ask for stays in the kernel's ring.
-const PACKETS_MAX: usize = 8;
+const PACKETS_MAX: usize = 16;
 
 /// When a sub-buffer was closed.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,9 @@ impl CpuStream {
         let due = self
             .closed
             .is_none_or(|closed| at_ns.saturating_sub(closed.at_ns) >= CLOSE_EVERY_NS);
-        if !due && !last {
+        // What is closed and not yet wanted fills the ring with little in it.
+        let behind = self.packets.as_ref().is_some_and(|p| p.queued() > 1);
+        if (!due || behind) && !last {
             return Ok(());
         }
         let flushed = match last {

@@ -413,7 +413,7 @@ impl CtfStream {
                 // A number that goes back is a restart, not a loss of all but a few.
                 if lost > 0 && lost < mask / 2 {
                     let until = begin.unwrap_or(since);
-                    self.lost += lost;
+                    self.lost = self.lost.saturating_add(lost);
                     // Of each packet that is not there one record at least.
                     self.gap = Some(loss(lost, Certainty::AtLeast, since, until.max(since)));
                 }
@@ -424,7 +424,7 @@ impl CtfStream {
             let before = self.discarded.unwrap_or(0);
             let lost = count.wrapping_sub(before) & mask(facts.discarded_bits);
             if lost > 0 && (count >= before || facts.discarded_bits < 64) {
-                self.lost += lost;
+                self.lost = self.lost.saturating_add(lost);
                 let until = end.or(begin).unwrap_or(since);
                 self.losses
                     .push(loss(lost, Certainty::Exact, since, until.max(since)));
