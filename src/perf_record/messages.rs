@@ -3,6 +3,7 @@
 use kstrace_perf::PerfError;
 use kstrace_perf::cmdline::{Stop, USAGE_STATUS};
 use kstrace_schema::Error;
+use std::fs;
 
 /// Why there is no recording: what to say, and the exit status.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(super) struct Failure {
     pub(super) status: u8,
 }
 
+/// How the perf adapter calls a ring that it could not map.
+const RING: &str = "ring of ";
 /// perf's status for whatever failed.
 const FAILED: u8 = 255;
 
@@ -40,6 +43,20 @@ impl From<PerfError> for Failure {
         let text = match &e {
             PerfError::BadFilter { event, filter, .. } => format!(
                 "failed to set filter \"{filter}\" on event {event} with 22 (Invalid argument)\n"
+            ),
+            PerfError::Denied { what, source, .. } if what.starts_with(RING) => {
+                let limit = fs::read_to_string("/proc/sys/kernel/perf_event_mlock_kb");
+                format!(
+                    "Permission error mapping pages.\nConsider increasing \
+                     /proc/sys/kernel/perf_event_mlock_kb,\nor try again with a smaller value of \
+                     -m/--mmap_pages.\n(current value: {} KiB; {what}: {source})\n",
+                    limit.as_deref().map_or("unknown", str::trim)
+                )
+            }
+            PerfError::Exhausted { what, source, .. } if what.starts_with(RING) => format!(
+                "failed to mmap with {} ({}): {what}\n",
+                source.raw_os_error().unwrap_or(0),
+                super::output::plain(source)
             ),
             PerfError::NoProcess { .. } => {
                 return no_process();

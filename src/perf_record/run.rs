@@ -13,7 +13,7 @@ use super::target::Whom;
 use crate::engine::{Workload, exit_of};
 use kstrace_perf::Target;
 use kstrace_perf::cmdline::events::Machine;
-use kstrace_perf::cmdline::{Configured, Scope, Settings, Stop, configure, dump};
+use kstrace_perf::cmdline::{Configured, Scope, Settings, Stop, configure, dump, help};
 use kstrace_schema::{Capture, ClockKind, Sink};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
@@ -28,6 +28,11 @@ const DUMP_VARIABLE: &str = "KSTRACE_PERF_DUMP_ATTRS";
 
 /// Runs it: `arguments` are what follows the word `record`.
 pub(super) fn record(arguments: &[OsString], choice: SourceChoice) -> ExitCode {
+    // Where perf shows its manual page.
+    if arguments.first().is_some_and(|a| a == "--help") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
     let settings = match Settings::parse(arguments, &Machine::default()) {
         Ok(settings) => settings,
         Err(Stop::Error { text, status }) => {

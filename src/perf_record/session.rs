@@ -113,8 +113,15 @@ impl Session {
             streams.extend(ftrace.streams(&mut early)?);
             sources.push(ftrace.info().clone());
         }
+        // A clock in place of cycles has another name than what was asked for.
+        let mut order = opening.order;
+        for (asked, (name, _)) in opening.selection.perf.iter().zip(perf.opened()) {
+            if let Some(at) = order.iter().position(|o| *o == asked.name) {
+                name.clone_into(&mut order[at]);
+            }
+        }
         let place = |class: &Arc<EventRecordClass>| {
-            let at = opening.order.iter().position(|name| *name == class.name);
+            let at = order.iter().position(|name| *name == class.name);
             at.unwrap_or(usize::MAX)
         };
         // Stable: what is no event of the command line stays behind, as it came.

@@ -460,3 +460,149 @@ fn the_rest_is_the_real_perfs_and_counted() {
         ]
     );
 }
+
+/// perf's own shell tests with our `perf` first in PATH; 2 means that they skip themselves.
+#[test]
+fn perfs_own_shell_tests() {
+    const ROOT: &str = "/usr/lib/perf-core";
+    let dir = scratch();
+    std::os::unix::fs::symlink(kstrace_path(), dir.path().join("perf")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let run = |script: &str, path: &str| {
+        let mut command = Command::new("bash");
+        command
+            .arg(format!("tests/shell/{script}"))
+            .env("PATH", path);
+        command.env("XDG_STATE_HOME", dir.path()).current_dir(ROOT);
+        fail(command.stdin(Stdio::null()))
+    };
+    let with_ours = format!("{}:{path}", dir.path().display());
+    for script in ["pipe_test.sh", "record.sh", "record+zstd_comp_decomp.sh"] {
+        let real = run(script, &path);
+        let ours = run(script, &with_ours);
+        assert!([0, 2].contains(&real.0), "{script}: {}", real.1);
+        assert_eq!(ours.0, real.0, "{script}: {}", ours.1);
+    }
+}
+
+#[test]
+fn the_alternatives_link_and_help() {
+    let dir = scratch();
+    for name in ["alternatives", "admin"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/perf-alternative");
+    let run = |action: &str| {
+        let mut command = Command::new(&script);
+        command.arg(action).arg(kstrace_path()).arg(at("perf"));
+        command.args(["--", "--altdir", &at("alternatives")]);
+        command.args(["--admindir", &at("admin"), "--log", "/dev/null"]);
+        succeed(&mut command);
+    };
+    run("install");
+    let link = dir.path().join("perf");
+    let text = stdout(Command::new(&link).args(["record", "--help"]));
+    assert!(text.contains("    -F, --freq <freq or 'max'>"), "{text}");
+    let options = ["version", "--build-options"];
+    let ours = stdout(
+        Command::new(&link)
+            .args(options)
+            .env("XDG_STATE_HOME", dir.path()),
+    );
+    assert_eq!(ours, stdout(Command::new("perf").args(options)));
+    run("remove");
+    assert!(!link.exists());
+}
+
+/// Fields of an event as `perf evlist -v` prints them, but for those in which recordings of
+/// ours differ knowingly: the clock is always said, and samples name their event by
+/// `IDENTIFIER`, so that they can be told apart wherever they are.
+fn attrs(data: &Path) -> Vec<String> {
+    let text = stdout(Command::new("perf").args(["evlist", "-v", "-i"]).arg(data));
+    let told = text.lines().filter(|l| !l.starts_with('#'));
+    told.filter(|l| !l.starts_with("dummy:HG"))
+        .map(|line| {
+            let fields = line.split(", ").filter(|f| !f.contains("clockid: "));
+            let fields = fields.map(|field| match field.strip_prefix("sample_type: ") {
+                Some(bits) => bits
+                    .split('|')
+                    .filter(|bit| !["ID", "IDENTIFIER"].contains(bit))
+                    .collect::<Vec<_>>()
+                    .join("|"),
+                None => field.to_owned(),
+            });
+            fields.collect::<Vec<_>>().join(", ")
+        })
+        .collect()
+}
+
+/// Options and events whose attrs are the same as perf's in what is recorded.
+const SAME_ATTRS: &[&[&str]] = &[
+    &["-c", "100000"],
+    &["-g", "--kernel-callchains"],
+    &["-g", "--user-callchains"],
+    &["--call-graph", "dwarf,1000"],
+    &["-s", "-d", "-P"],
+    &["-n"],
+    &["--no-timestamp", "--no-period"],
+    &["-R", "-i", "--sample-cpu"],
+    &["--no-buffering", "--switch-events", "--namespaces"],
+    &["--all-user"],
+    &["--all-kernel"],
+    &["-D", "5"],
+    &["-a", "-F", "99", "-g"],
+    &["-e", "{cpu-clock,page-faults,cs}:Su"],
+    &["-e", "task-clock:u,cpu-clock:k,{cs,faults}:u"],
+    &[
+        "-e",
+        "cpu-clock:uk,cpu-clock:G,cpu-clock:H,cpu-clock:GH,cpu-clock:I",
+    ],
+    &[
+        "-e",
+        "cpu-clock:D,cpu-clock:e,cpu-clock:h,cpu-clock:P,cpu-clock:S",
+    ],
+    &["-e", "cpu-clock/period=5000,name=x/u,cpu-clock/freq=99/,cs"],
+    &["-e", "cpu-clock/time=0/,cpu-clock/call-graph=fp/"],
+    &["-e", "cpu-clock/call-graph=dwarf,stack-size=1024/"],
+    &["-g", "-e", "cpu-clock/call-graph=no/,cs/max-stack=3/"],
+    &[
+        "-e",
+        "cpu-clock/no-inherit/,software/config=0,period=7777/u,1:2:u",
+    ],
+    &["-e", "mem:0x1000,mem:0x1000:w:u,mem:0x1000/8:w"],
+    &[
+        "-e",
+        "sched:sched_switch:u,sched:sched_switch/call-graph=dwarf,stack-size=64/",
+    ],
+    &["-e", "sched:sched_switch/max-stack=3/u", "-g"],
+    &["-e", "bpf-output/no-inherit,name=evt/"],
+];
+
+#[test]
+fn attrs_are_those_that_perf_records_with() {
+    let dir = scratch();
+    let (own, data) = (dir.path().join("own.data"), dir.path().join("real.data"));
+    let mut differ = Vec::new();
+    for line in SAME_ATTRS {
+        let event: &[&str] = match line.contains(&"-e") {
+            true => &[],
+            false => &["-e", "cpu-clock"],
+        };
+        let words = || event.iter().chain(line.iter());
+        succeed(
+            real(dir.path())
+                .arg("-o")
+                .arg(&data)
+                .args(words())
+                .arg("true"),
+        );
+        let mut ours = kstrace(["perf", "--source", "perf", "record", "-B", "-o"]);
+        succeed(ours.arg(&own).args(words()).arg("true"));
+        let (found, expected) = (attrs(&own), attrs(&data));
+        if found != expected {
+            differ.push(format!("{line:?}\n perf {expected:#?}\n ours {found:#?}"));
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}

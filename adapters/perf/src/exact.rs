@@ -222,7 +222,7 @@ impl Opener<'_> {
                 Errno::ESRCH if tid >= 0 => return Err(PerfError::NoProcess { pid: tid }),
                 Errno::EMFILE => {
                     if limits::raise_open_files().is_none() {
-                        return Err(refused(event, e));
+                        return Err(refused(event, &self.plan.target, e));
                     }
                 }
                 Errno::EINVAL | Errno::EOPNOTSUPP
@@ -254,21 +254,24 @@ impl Opener<'_> {
                     let base = event.name.split(':').next().unwrap_or_default().to_owned();
                     event.name = format!("{base}:u");
                 }
-                _ => return Err(refused(event, e)),
+                _ => return Err(refused(event, &self.plan.target, e)),
             }
         }
     }
 }
 
 /// Why the kernel did not open it, in perf's words.
-fn refused(event: &OpenedEvent, e: io::Error) -> PerfError {
+fn refused(event: &OpenedEvent, target: &Target, e: io::Error) -> PerfError {
     let name = &event.name;
+    let unsupported = |what: String, e| PerfError::Unsupported {
+        what,
+        reason: String::new(),
+        source: Some(e),
+    };
     match errno(&e) {
-        Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => PerfError::Unsupported {
-            what: format!("The {name} event is not supported."),
-            reason: String::new(),
-            source: Some(e),
-        },
+        Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => {
+            unsupported(format!("The {name} event is not supported."), e)
+        }
         Errno::EACCES | Errno::EPERM => {
             let level = limits::paranoid().map_or("unknown".to_owned(), |l| l.to_string());
             PerfError::Denied {
@@ -296,25 +299,29 @@ fn refused(event: &OpenedEvent, e: io::Error) -> PerfError {
             hint: String::new(),
             source: e,
         },
-        Errno::EOPNOTSUPP if event.attr.has(flag::BUILD_ID) || event.attr.precise_ip() > 0 => {
-            PerfError::Unsupported {
-                what: format!(
-                    "{name}: PMU Hardware doesn't support sampling/overflow-interrupts. Try 'perf stat'"
-                ),
-                reason: String::new(),
-                source: Some(e),
-            }
-        }
-        other => PerfError::Unsupported {
-            what: format!(
+        Errno::EOPNOTSUPP if event.attr.sample_type & PERF_SAMPLE_BRANCH_STACK != 0 => unsupported(
+            format!("{name}: PMU Hardware or event type doesn't support branch stack sampling."),
+            e,
+        ),
+        Errno::EOPNOTSUPP if event.attr.sample_period != 0 => unsupported(
+            format!(
+                "{name}: PMU Hardware doesn't support sampling/overflow-interrupts. Try 'perf stat'"
+            ),
+            e,
+        ),
+        Errno::EINVAL if !matches!(target, Target::System) => unsupported(
+            format!("Invalid event ({name}) in per-thread mode, enable system wide with '-a'."),
+            e,
+        ),
+        other => unsupported(
+            format!(
                 "The sys_perf_event_open() syscall returned with {} ({}) for event ({name}).\n\
                  /bin/dmesg | grep -i perf may provide additional information.\n",
                 other as i32,
                 other.desc()
             ),
-            reason: String::new(),
-            source: Some(e),
-        },
+            e,
+        ),
     }
 }
 

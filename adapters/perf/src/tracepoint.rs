@@ -34,7 +34,8 @@ impl Tracepoints {
                     .insert(found.map_err(|e| from_tracefs(&event, e))?)
             }
         };
-        if !catalog.has(&event) {
+        // ftrace's own events are in no catalogue, and have ids all the same.
+        if !catalog.has(&event) && catalog.id(&event).is_err() {
             // Asking for it gives the error with the names that come near.
             catalog
                 .find(&event.to_string())

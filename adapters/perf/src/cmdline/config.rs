@@ -399,16 +399,27 @@ impl One<'_> {
             }
         }
         let Some(mode) = graph else { return };
+        let asked = match (mode, value::call_graph(mode)) {
+            ("no", _) => None,
+            (_, Ok(graph)) => Some(graph),
+            (_, Err(said)) => {
+                warnings.push(format!(
+                    "{said}per-event callgraph setting for {} failed. Apply callgraph global \
+                     setting for it\n",
+                    self.event.name
+                ));
+                return;
+            }
+        };
         let parts = PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER;
         attr.sample_type &= !parts;
         attr.flags &= !flag::EXCLUDE_CALLCHAIN_USER;
         attr.sample_regs_user = 0;
         attr.sample_stack_user = 0;
-        let graph = match value::call_graph(mode) {
-            Ok(CallGraph::Dwarf(bytes)) => CallGraph::Dwarf(stack_bytes.unwrap_or(bytes)),
-            Ok(graph) => graph,
-            // "no", and whatever else.
-            Err(_) => return,
+        let graph = match asked {
+            None => return,
+            Some(CallGraph::Dwarf(bytes)) => CallGraph::Dwarf(stack_bytes.unwrap_or(bytes)),
+            Some(graph) => graph,
         };
         if matches!(graph, CallGraph::Dwarf(_)) {
             self.addresses(attr);

@@ -7,6 +7,7 @@ mod config;
 mod dump;
 pub mod events;
 pub mod option;
+mod page;
 pub mod parse;
 mod settings;
 pub mod table;
@@ -16,7 +17,13 @@ mod value;
 pub use config::{Configured, Scope, configure};
 pub use dump::dump;
 pub use option::{Kind, OptionSpec, Tier};
+pub use page::{manual_page, parity_page};
 pub use parse::{Given, Stop, USAGE_STATUS, parse};
 pub use settings::Settings;
 pub use table::{OPTIONS, find};
 pub use value::{CallGraph, Delay};
+
+/// How `perf record` is used: what `--help` shows.
+pub fn help() -> String {
+    usage::full("", &[])
+}

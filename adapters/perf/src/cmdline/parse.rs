@@ -331,6 +331,10 @@ fn look_up(word: &str, name: &str) -> Found {
             }
         }
     }
+    // What a newer perf brought does not take from what scripts abbreviate.
+    if prefixed.iter().any(|(option, _)| option.since.is_empty()) {
+        prefixed.retain(|(option, _)| option.since.is_empty());
+    }
     match prefixed.as_slice() {
         [] => Found::None,
         [(option, form)] => Found::One(option, *form),

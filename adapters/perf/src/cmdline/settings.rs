@@ -186,7 +186,8 @@ impl Settings {
                 self.clock_id = Some(value::clock_id(text)?);
             }
             "max-size" if on => {
-                self.max_size_bytes = Some(value::tagged_size(text).ok_or_else(String::new)?);
+                let bytes = value::tagged_size(text).ok_or_else(String::new)?;
+                self.max_size_bytes = Some(bytes).filter(|b| *b > 0);
             }
             "verbose" => self.verbose = if on { self.verbose + 1 } else { 0 },
             "timestamp" => self.timestamp = Some(on),

@@ -44,9 +44,14 @@ pub(super) fn call_graph(text: &str) -> Result<CallGraph, String> {
     }
 }
 
-/// What `atoi(3)` makes of a text: the number it begins with, or 0.
+/// What `atoi(3)` makes of a text, as an unsigned number of 32 bits: what it begins
+/// with, or 0.
 pub(super) fn leading_number(text: &str) -> u64 {
     let text = text.trim_start();
+    if let Some(positive) = text.strip_prefix('-') {
+        // Two's complement, as in C.
+        return u64::from((leading_number(positive) as u32).wrapping_neg());
+    }
     let end = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -56,7 +61,7 @@ pub(super) fn leading_number(text: &str) -> u64 {
 /// A number with B, K, M or G behind it.
 pub(super) fn tagged_size(text: &str) -> Option<u64> {
     let tag = text.chars().last()?;
-    let shift = match tag.to_ascii_uppercase() {
+    let shift = match tag {
         'B' => 0,
         'K' => 10,
         'M' => 20,
@@ -64,7 +69,7 @@ pub(super) fn tagged_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     let number: u64 = text[..text.len() - 1].parse().ok()?;
-    number.checked_mul(1 << shift).filter(|n| *n > 0)
+    number.checked_mul(1 << shift)
 }
 
 /// `-m`: bytes of a ring, and what is said if it is rounded; `None` if only the AUX
@@ -72,7 +77,14 @@ pub(super) fn tagged_size(text: &str) -> Option<u64> {
 pub(super) fn mmap_bytes(text: &str) -> Result<Option<(u64, Option<String>)>, String> {
     let bad = || "Invalid argument for --mmap_pages/-m\n".to_owned();
     let page = crate::mmap::page_bytes() as u64;
-    let data = text.split(',').next().unwrap_or_default();
+    let (data, aux) = match text.split_once(',') {
+        Some((data, aux)) => (data, Some(aux)),
+        None => (text, None),
+    };
+    // Of an AUX area's size only that it is one matters here.
+    if aux.is_some_and(|aux| tagged_size(aux).is_none() && aux.parse::<u64>().is_err()) {
+        return Err(bad());
+    }
     if data.is_empty() {
         return Ok(None);
     }
@@ -119,7 +131,8 @@ pub struct Delay {
 impl Delay {
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Ok(initial_ms) = text.parse::<i64>() {
-            return (initial_ms >= -1).then(|| Delay {
+            let fits = initial_ms == -1 || (1..=i64::from(i32::MAX)).contains(&initial_ms);
+            return fits.then(|| Delay {
                 text: text.to_owned(),
                 initial_ms,
                 ranges: 0,
@@ -210,7 +223,14 @@ const CLOCKS: [(&str, i32); 9] = [
 
 /// `-k`.
 pub(super) fn clock_id(text: &str) -> Result<i32, String> {
-    if let Ok(number) = text.parse() {
+    // Whatever follows a number is passed over.
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let end = digits
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(digits.len());
+    if end > 0
+        && let Ok(number) = text[..text.len() - digits.len() + end].parse()
+    {
         return Ok(number);
     }
     let lower = text.to_ascii_lowercase();

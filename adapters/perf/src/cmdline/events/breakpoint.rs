@@ -53,18 +53,8 @@ pub(super) fn parse(text: &str, at: usize) -> Result<(Event, usize), EventError>
     if kind == 0 {
         kind = READ | WRITE;
     }
-    // As perf names it: an address, and what is done to it if that is data.
-    let word = match kind {
-        READ => ":r",
-        WRITE => ":w",
-        EXECUTE => "",
-        _ => ":rw",
-    };
-    let name = if kind & EXECUTE != 0 && kind != EXECUTE {
-        format!("mem:{address:#x}:x")
-    } else {
-        format!("mem:{address:#x}{word}")
-    };
+    // As it was written, up to a length.
+    let name = body.split('/').next().unwrap_or(body).to_owned();
     let mut event = Event::new(&name, PERF_TYPE_BREAKPOINT, 0);
     event.attr.bp_type = kind;
     event.attr.config1 = address;
@@ -72,7 +62,6 @@ pub(super) fn parse(text: &str, at: usize) -> Result<(Event, usize), EventError>
     event.attr.sample_period = 1;
     if let Some(letters) = letters {
         super::modifier::apply(&mut event, letters, at, false)?;
-        event.name = format!("{name}:{letters}");
     }
     Ok((event, end))
 }

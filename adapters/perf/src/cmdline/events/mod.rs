@@ -107,6 +107,8 @@ pub struct EventError {
     pub reason: String,
     /// More about it.
     pub help: String,
+    /// What is said before all else.
+    pub(crate) said: String,
     /// The words are right, but only the real perf serves them.
     pub real_perf: bool,
 }
@@ -120,6 +122,7 @@ impl EventError {
             at,
             reason: reason.into(),
             help: String::new(),
+            said: String::new(),
             real_perf: false,
         }
     }
@@ -146,7 +149,8 @@ impl EventError {
         };
         let head = "event syntax error: '";
         let mut text = format!(
-            "{head}{shown}'\n{:width$}\\___ {}\n",
+            "{}{head}{shown}'\n{:width$}\\___ {}\n",
+            self.said,
             "",
             self.reason,
             width = head.len() + at

@@ -1,7 +1,7 @@
 //! The grammar of lists, groups and events.
 
-use super::terms::{Meaning, RawTerm, meaning, number, split, unknown};
-use super::{Event, EventError, Machine, breakpoint, modifier};
+use super::terms::{Meaning, RawTerm, meaning, number, split, unknown, unknown_to_tracepoints};
+use super::{Event, EventError, Machine, Term, breakpoint, modifier};
 use crate::event::{EventKind, known};
 use crate::uapi::*;
 
@@ -134,6 +134,9 @@ impl<'a> Parser<'a> {
                 start.max(usize::from(start == 0 && rest.is_empty())),
             ));
         }
+        if ["duration_time", "user_time", "system_time"].contains(&word) {
+            return Err(EventError::real_perf(format!("event '{word}'")));
+        }
         if [".c", ".o", ".bpf"].iter().any(|e| word.ends_with(e)) {
             return Err(EventError::real_perf(format!("BPF program '{word}'")));
         }
@@ -235,14 +238,20 @@ impl<'a> Parser<'a> {
         let mut terms = Vec::new();
         if self.next_char() == Some('/') {
             let (text, at) = self.between_slashes()?;
-            for term in split(text, at) {
+            for term in split(text, at)? {
                 match meaning(&term)? {
+                    Meaning::Record(Term::Period(_) | Term::Frequency(_) | Term::Time(_)) => {
+                        return Err(unknown_to_tracepoints(term.at));
+                    }
                     Meaning::Record(term) => terms.push(term),
-                    _ => return Err(unknown(term.at)),
+                    Meaning::RealPerf => {
+                        return Err(EventError::real_perf(format!("term '{}'", term.key)));
+                    }
+                    _ => return Err(unknown_to_tracepoints(term.at)),
                 }
             }
         }
-        let letters = self.modifiers()?;
+        let letters = self.modifiers_of_event(start)?;
         let written = letters.map_or(String::new(), |(letters, _)| format!(":{letters}"));
         let is_glob = name.contains(['*', '?', '[']) || word.contains(['*', '?', '[']);
         let mut events = Vec::with_capacity(found.len());
@@ -294,7 +303,7 @@ impl<'a> Parser<'a> {
         if ["intel_pt", "intel_bts", "cs_etm", "arm_spe_0", "hisi_ptt"].contains(&word) {
             return Err(EventError::real_perf(format!("PMU '{word}'")));
         }
-        for term in split(text, at) {
+        for term in split(text, at)? {
             self.term(&term, pmu, &mut event)?;
         }
         Ok(event)
@@ -370,7 +379,7 @@ impl<'a> Parser<'a> {
         let terms = terms
             .filter(|_| depth < 4)
             .ok_or_else(|| EventError::parser(at))?;
-        for term in split(&terms, 0) {
+        for term in split(&terms, 0)? {
             match meaning(&term)? {
                 Meaning::Config(..) => self.term(&term, Some(pmu), event)?,
                 _ => self.pmu_term(pmu, &RawTerm { at, ..term }, event, depth + 1)?,
@@ -441,7 +450,7 @@ mod tests {
         let e = &events("mem:0x1000")[0];
         assert_eq!(
             (e.attr.bp_type, e.attr.config2, e.name.as_str()),
-            (3, 4, "mem:0x1000:rw")
+            (3, 4, "mem:0x1000")
         );
         let e = &events("r1a8:pp")[0];
         assert_eq!(

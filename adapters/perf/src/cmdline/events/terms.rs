@@ -1,5 +1,6 @@
 //! What stands between the slashes of an event.
 
+use super::super::value;
 use super::EventError;
 
 /// A term that is about recording, not about which event it is.
@@ -34,11 +35,16 @@ pub(super) struct RawTerm<'a> {
 }
 
 /// Splits the text between the slashes.
-pub(super) fn split(text: &str, at: usize) -> Vec<RawTerm<'_>> {
+pub(super) fn split(text: &str, at: usize) -> Result<Vec<RawTerm<'_>>, EventError> {
     let mut terms = Vec::new();
     let mut place = at;
+    if text.is_empty() {
+        return Ok(terms);
+    }
     for part in text.split(',') {
-        if !part.is_empty() {
+        if part.is_empty() {
+            return Err(EventError::parser(place));
+        } else {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (part, None),
@@ -51,7 +57,7 @@ pub(super) fn split(text: &str, at: usize) -> Vec<RawTerm<'_>> {
         }
         place += part.len() + 1;
     }
-    terms
+    Ok(terms)
 }
 
 /// A number as in C.
@@ -68,6 +74,14 @@ const KNOWN: &str = "config,config1,config2,name,period,freq,branch_type,time,ca
 pub(super) fn unknown(at: usize) -> EventError {
     EventError {
         help: format!("valid terms: {KNOWN}"),
+        ..EventError::new(at, "unknown term")
+    }
+}
+
+/// The error for a term that no tracepoint has.
+pub(super) fn unknown_to_tracepoints(at: usize) -> EventError {
+    EventError {
+        help: "valid terms: call-graph,stack-size".to_owned(),
         ..EventError::new(at, "unknown term")
     }
 }
@@ -99,16 +113,29 @@ pub(super) fn meaning(term: &RawTerm<'_>) -> Result<Meaning, EventError> {
         "freq" => Meaning::Record(Term::Frequency(count()?)),
         "time" => match count()? {
             on @ (0 | 1) => Meaning::Record(Term::Time(on == 1)),
-            _ => return Err(EventError::new(term.at, "expected 0 or 1")),
+            _ => return Err(EventError::new(value_at, "expected 0 or 1")),
         },
         "call-graph" => Meaning::Record(Term::CallGraph(word()?)),
         "stack-size" => Meaning::Record(Term::StackSize(count()?)),
         "max-stack" => Meaning::Record(Term::MaxStack(count()?)),
         "inherit" => Meaning::Record(Term::Inherit(count()? != 0)),
         "no-inherit" => Meaning::Record(Term::Inherit(count()? == 0)),
-        "overwrite" => Meaning::Record(Term::Overwrite(count()? != 0)),
-        "no-overwrite" => Meaning::Record(Term::Overwrite(count()? == 0)),
-        "branch_type" => Meaning::Record(Term::BranchType(word()?)),
+        "overwrite" | "no-overwrite" => match (count()? != 0) == (term.key == "overwrite") {
+            true => Meaning::RealPerf,
+            false => Meaning::Record(Term::Overwrite(false)),
+        },
+        "branch_type" => {
+            let words = word()?;
+            if words != "no"
+                && let Err(said) = value::branches(&words)
+            {
+                return Err(EventError {
+                    said,
+                    ..EventError::new(value_at, "invalid branch sample type")
+                });
+            }
+            Meaning::Record(Term::BranchType(words))
+        }
         "name" => Meaning::Name(word()?.trim_matches('\'').to_owned()),
         "config" => Meaning::Config(0, count()?),
         "config1" => Meaning::Config(1, count()?),

@@ -51,6 +51,7 @@ impl TracepointNames {
         name: &str,
         at: usize,
     ) -> Result<Vec<(String, String)>, EventError> {
+        let system = system.strip_prefix('%').unwrap_or(system);
         let unknown = |help: String| EventError {
             help,
             ..EventError::new(at, "unknown tracepoint")
@@ -70,9 +71,17 @@ impl TracepointNames {
             .map(|t| (t.system.clone(), t.name.clone()))
             .collect();
         if found.is_empty() {
+            let hint = match system.starts_with("sdt_") {
+                true => format!(
+                    "SDT event cannot be directly recorded on.\n\tPlease first use \
+                     'perf probe {system}:{name}' before recording it.\n"
+                ),
+                false => "Perhaps this kernel misses some CONFIG_ setting to enable this \
+                          feature?.\n"
+                    .to_owned(),
+            };
             return Err(unknown(format!(
-                "Error:\tFile {}/events/{system}/{name} not found.\nHint:\tPerhaps this kernel \
-                 misses some CONFIG_ setting to enable this feature?.\n",
+                "Error:\tFile {}/events/{system}/{name} not found.\nHint:\t{hint}",
                 known.root
             )));
         }
