@@ -12,6 +12,7 @@ use kstrace_schema::{
     EventRecordClass, Loss, RecordStream, Result as ModelResult, SessionInfo, Sink, Source,
     SourceId, SourceInfo,
 };
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::sync::Arc;
 
@@ -120,12 +121,24 @@ impl Session {
                 name.clone_into(&mut order[at]);
             }
         }
-        let place = |class: &Arc<EventRecordClass>| {
-            let at = order.iter().position(|name| *name == class.name);
-            at.unwrap_or(usize::MAX)
-        };
+        // Several of one name take its places in turn.
+        let mut places: HashMap<&str, VecDeque<usize>> = HashMap::new();
+        for (at, name) in order.iter().enumerate() {
+            places.entry(name).or_default().push_back(at);
+        }
+        let mut placed: Vec<_> = early
+            .0
+            .into_iter()
+            .map(|class| {
+                let place = places.get_mut(class.name.as_str());
+                (
+                    place.and_then(VecDeque::pop_front).unwrap_or(usize::MAX),
+                    class,
+                )
+            })
+            .collect();
         // Stable: what is no event of the command line stays behind, as it came.
-        early.0.sort_by_key(place);
+        placed.sort_by_key(|(place, _)| *place);
         let info = SessionInfo {
             uuid: host::random_uuid()
                 .map_err(|e| Failure::failed(format!("cannot make an id: {e}\n")))?,
@@ -139,7 +152,7 @@ impl Session {
             ftrace,
             merger: Merger::new(streams),
             info,
-            classes: early.0,
+            classes: placed.into_iter().map(|(_, class)| class).collect(),
             notes,
         })
     }

@@ -252,16 +252,10 @@ impl<'a> Parser<'a> {
             }
         }
         let letters = self.modifiers_of_event(start)?;
-        let written = letters.map_or(String::new(), |(letters, _)| format!(":{letters}"));
-        let is_glob = name.contains(['*', '?', '[']) || word.contains(['*', '?', '[']);
         let mut events = Vec::with_capacity(found.len());
         for (system, name) in found {
-            // A glob's events are named without modifiers.
-            let shown = match is_glob {
-                true => format!("{system}:{name}"),
-                false => format!("{system}:{name}{written}"),
-            };
-            let mut event = Event::new(&shown, PERF_TYPE_TRACEPOINT, 0);
+            // Unlike other events, named without modifiers.
+            let mut event = Event::new(&format!("{system}:{name}"), PERF_TYPE_TRACEPOINT, 0);
             event.attr.sample_period = 1;
             event.attr.sample_type =
                 PERF_SAMPLE_RAW | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD;
@@ -421,7 +415,7 @@ mod tests {
             names("sched:*"),
             ["sched:sched_switch", "sched:sched_wakeup"]
         );
-        assert_eq!(names("sched:sched_switch:u"), ["sched:sched_switch:u"]);
+        assert_eq!(names("sched:sched_switch:u"), ["sched:sched_switch"]);
         let group = events("{cpu-clock,page-faults:u}:S,cs");
         assert_eq!(
             group.iter().map(|e| e.group).collect::<Vec<_>>(),
