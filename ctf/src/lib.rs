@@ -26,14 +26,27 @@ pub use trace_dir::{
 
 /// What a metadata text, of either version, describes.
 pub(crate) fn metadata_class(text: &str) -> kstrace_schema::Result<ir::TraceClass> {
-    if ctf2::foreign::is_text_sequence(text) {
-        return ctf2::foreign::parse(text).map_err(|e| {
-            let kind = kstrace_schema::ErrorKind::InvalidData;
-            kstrace_schema::Error::with_source(kind, "CTF 2 metadata", e)
-        });
+    match metadata_so_far(text)? {
+        (trace, None) => Ok(trace),
+        (_, Some((_, reason))) => Err(unusable(reason)),
     }
-    tsdl::parse::parse(text).map_err(|e| {
-        let kind = kstrace_schema::ErrorKind::InvalidData;
-        kstrace_schema::Error::with_source(kind, "TSDL metadata", e)
-    })
+}
+
+/// What a metadata text, of either version, describes; if it is cut, by so many bytes,
+/// and what is wrong behind them.
+pub(crate) fn metadata_so_far(
+    text: &str,
+) -> kstrace_schema::Result<(ir::TraceClass, Option<(usize, String)>)> {
+    if ctf2::foreign::is_text_sequence(text) {
+        let said = |e| format!("CTF 2 metadata: {e}");
+        let (trace, cut) = ctf2::foreign::parse_so_far(text).map_err(|e| unusable(said(e)))?;
+        return Ok((trace, cut.map(|(whole_bytes, e)| (whole_bytes, said(e)))));
+    }
+    let said = |e| format!("TSDL {e}");
+    let (trace, cut) = tsdl::parse::parse_so_far(text).map_err(|e| unusable(said(e)))?;
+    Ok((trace, cut.map(|cut| (cut.whole_bytes, said(cut.reason)))))
+}
+
+fn unusable(reason: String) -> kstrace_schema::Error {
+    kstrace_schema::Error::new(kstrace_schema::ErrorKind::InvalidData, reason)
 }

@@ -17,8 +17,8 @@ pub trait FileInput: Source {
     }
 
     /// What was handed on as bytes because it is not as the file itself describes it: samples
-    /// that do not fit their event, events without a description that makes sense. Complete
-    /// when all streams have ended.
+    /// that do not fit their event, events without a description that makes sense; and what
+    /// is missing of the description itself. Complete when all streams have ended.
     fn misfits(&self) -> Vec<Error> {
         Vec::new()
     }

@@ -217,7 +217,7 @@ fn trace_cmd_prints_lttng_events() {
 #[test]
 fn one_fault_each() {
     type Fault = (&'static str, &'static str, fn(&mut Vec<u8>));
-    let faults: [Fault; 6] = [
+    let faults: [Fault; 8] = [
         ("cut_in_a_packet", "kernel/main_0", |b| b.truncate(5000)),
         ("cut_behind_a_packet", "kernel/main_0", |b| b.truncate(4096)),
         ("magic_of_a_packet", "kernel/main_0", |b| b[4096] ^= 0xff),
@@ -229,6 +229,18 @@ fn one_fault_each() {
             b[4096 + 50] = 0xff;
         }),
         ("metadata_cut", "kernel/metadata", |b| b.truncate(3000)),
+        ("metadata_cut_among_the_events", "kernel/metadata", |b| {
+            let at = b.windows(6).rposition(|w| w == b"event ");
+            b.truncate(at.expect("an event") + 60);
+        }),
+        (
+            "metadata_no_text_among_the_events",
+            "kernel/metadata",
+            |b| {
+                let at = b.windows(6).rposition(|w| w == b"event ");
+                b[at.expect("an event") + 60] = 1;
+            },
+        ),
     ];
     let mut text = String::new();
     for (fault, file, harm) in faults {

@@ -36,8 +36,12 @@ pub(crate) fn is_text_sequence(text: &str) -> bool {
     text.starts_with('\u{1e}') || text.trim_start().starts_with('{')
 }
 
-/// The trace class that a JSON text sequence describes.
-pub(crate) fn parse(text: &str) -> Result<TraceClass> {
+/// The trace class that a JSON text sequence describes; if its last item is cut, by
+/// those before, of so many bytes.
+///
+/// # Errors
+/// Items that are no fragments, or that cannot be read past.
+pub(crate) fn parse_so_far(text: &str) -> Result<(TraceClass, Option<(usize, ForeignError)>)> {
     let mut reader = Reader {
         fragment: 0,
         path: Vec::new(),
@@ -54,7 +58,13 @@ pub(crate) fn parse(text: &str) -> Result<TraceClass> {
             streams: Vec::new(),
         },
     };
-    for item in text.split('\u{1e}').filter(|i| !i.trim().is_empty()) {
+    let mut at = 0;
+    for item in text.split('\u{1e}') {
+        let start = at;
+        at += item.len() + 1;
+        if item.trim().is_empty() {
+            continue;
+        }
         reader.fragment += 1;
         reader.path.clear();
         if reader.fragment > FRAGMENTS_MAX {
@@ -63,13 +73,19 @@ pub(crate) fn parse(text: &str) -> Result<TraceClass> {
         match serde_json::from_str::<Value>(item) {
             Ok(Value::Object(object)) => reader.take(&object, item.trim())?,
             Ok(_) => return reader.fail("not an object"),
-            Err(e) => return reader.fail(format!("not JSON: {e}")),
+            Err(e) => {
+                let error = reader.fail(format!("not JSON: {e}"));
+                if !(e.is_eof() && at > text.len()) {
+                    return error;
+                }
+                return error.or_else(|e| Ok((reader.trace, Some((start, e)))));
+            }
         }
     }
     if reader.fragment == 0 {
         return reader.fail("there is none");
     }
-    Ok(reader.trace)
+    Ok((reader.trace, None))
 }
 
 struct Reader {

@@ -207,5 +207,8 @@ impl FedStream {
 /// # Errors
 /// Packets that are none, or are compressed, encrypted or cut.
 pub fn metadata_text(bytes: &[u8]) -> Result<String> {
-    super::metadata::text(bytes).map_err(|reason| Error::new(ErrorKind::InvalidData, reason))
+    match super::metadata::text(bytes) {
+        (text, None) => Ok(text),
+        (_, Some(reason)) => Err(Error::new(ErrorKind::InvalidData, reason)),
+    }
 }

@@ -11,8 +11,8 @@ const HEADER_BYTES: usize = 37;
 /// More metadata is refused.
 const METADATA_BYTES_MAX: u64 = 256 << 20;
 
-/// The text of a trace's metadata.
-pub(super) fn read(path: &Path) -> Result<String> {
+/// The text of a trace's metadata, and what is wrong behind it.
+pub(super) fn read(path: &Path) -> Result<(String, Option<String>)> {
     let what = || format!("read {}", path.display());
     let file = std::fs::File::open(path).context(what)?;
     let mut bytes = Vec::new();
@@ -29,23 +29,24 @@ pub(super) fn read(path: &Path) -> Result<String> {
             ),
         ));
     }
-    text(&bytes).map_err(|reason| {
-        Error::new(
-            ErrorKind::InvalidData,
-            format!("{}: {reason}", path.display()),
-        )
-    })
+    Ok(text(&bytes))
 }
 
-/// The text in the bytes of a metadata file.
-pub(crate) fn text(bytes: &[u8]) -> std::result::Result<String, String> {
+/// The text in the bytes of a metadata file, up to a packet that is none.
+pub(crate) fn text(bytes: &[u8]) -> (String, Option<String>) {
     let first = bytes.get(..4).and_then(|b| b.try_into().ok());
     let big = match first {
         Some(magic) if u32::from_le_bytes(magic) == MAGIC => false,
         Some(magic) if u32::from_be_bytes(magic) == MAGIC => true,
-        _ => return plain(bytes.to_vec()),
+        _ => return (plain(bytes.to_vec()), None),
     };
     let mut out = Vec::new();
+    let damage = packets(bytes, big, &mut out).err();
+    (plain(out), damage)
+}
+
+/// The text in packets.
+fn packets(bytes: &[u8], big: bool, out: &mut Vec<u8>) -> std::result::Result<(), String> {
     let mut at = 0usize;
     while at < bytes.len() {
         let rest = &bytes[at..];
@@ -82,6 +83,11 @@ pub(crate) fn text(bytes: &[u8]) -> std::result::Result<String, String> {
             }
         }
         if content < HEADER_BYTES || content > packet || packet > rest.len() {
+            // Cut: text that is there is text all the same.
+            out.extend_from_slice(
+                rest.get(HEADER_BYTES..content.min(rest.len()))
+                    .unwrap_or_default(),
+            );
             return Err(format!(
                 "metadata packet at byte {at}: content and packet size are {content} and {packet} bytes, allowed are {HEADER_BYTES} to {}",
                 rest.len()
@@ -90,13 +96,13 @@ pub(crate) fn text(bytes: &[u8]) -> std::result::Result<String, String> {
         out.extend_from_slice(rest.get(HEADER_BYTES..content).unwrap_or_default());
         at += packet;
     }
-    plain(out)
+    Ok(())
 }
 
-fn plain(bytes: Vec<u8>) -> std::result::Result<String, String> {
+fn plain(bytes: Vec<u8>) -> String {
     // Names in another encoding are no reason to refuse a trace.
-    Ok(match String::from_utf8(bytes) {
+    match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
-    })
+    }
 }

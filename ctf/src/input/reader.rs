@@ -43,6 +43,8 @@ pub struct CtfReader {
     classes: Vec<Arc<EventRecordClass>>,
     traces: Vec<TraceInput>,
     progress: Arc<Progress>,
+    /// Metadata that is not all there.
+    damages: Vec<String>,
 }
 
 impl std::fmt::Debug for CtfReader {
@@ -61,7 +63,8 @@ impl CtfReader {
     /// # Errors
     /// When there is none, when metadata cannot be read or says what cannot be,
     /// or when the clocks of several traces cannot be related. Damaged
-    /// records are found only when they are read.
+    /// records are found only when they are read; metadata that ends early describes what
+    /// it can, and is told of at the end.
     pub fn open(dir: &Path) -> Result<CtfReader> {
         let dirs = discover::traces(dir)?;
         if dirs.is_empty() {
@@ -72,11 +75,31 @@ impl CtfReader {
         }
         let mut texts = Vec::with_capacity(dirs.len());
         let mut parsed = Vec::with_capacity(dirs.len());
+        let mut damages = Vec::new();
         for dir in &dirs {
             let path = dir.join("metadata");
-            let text = metadata::read(&path)?;
-            let trace = crate::metadata_class(&text)
-                .map_err(|e| e.context(format!("{}: not usable", path.display())))?;
+            let (mut text, cut) = metadata::read(&path)?;
+            let unusable = |e: Error| e.context(format!("{}: not usable", path.display()));
+            let error = |reason: &str| Error::new(ErrorKind::InvalidData, reason);
+            let (trace, damage) = match (crate::metadata_so_far(&text), cut) {
+                (Ok((trace, Some((whole_bytes, reason)))), cut) => {
+                    text.truncate(whole_bytes);
+                    (trace, Some(cut.unwrap_or(reason)))
+                }
+                (Ok((trace, None)), cut) => (trace, cut),
+                (Err(_), Some(cut)) => return Err(unusable(error(&cut))),
+                (Err(e), None) => return Err(unusable(e)),
+            };
+            if let Some(damage) = damage {
+                // Without a stream there is nothing to read by it.
+                if trace.streams.is_empty() {
+                    return Err(unusable(error(&damage)));
+                }
+                damages.push(format!(
+                    "{} is damaged: what it describes before has been read: {damage}",
+                    path.display()
+                ));
+            }
             texts.push(text);
             parsed.push(trace);
         }
@@ -98,6 +121,7 @@ impl CtfReader {
             classes: Vec::new(),
             traces: Vec::new(),
             progress: Arc::new(Progress::default()),
+            damages,
         };
         for (index, (chunks, maps)) in chunks.iter().zip(&clock_maps).enumerate() {
             let (main, trace) = (chunks.described_by, &parsed[chunks.described_by]);
@@ -301,6 +325,11 @@ impl Source for CtfReader {
 impl FileInput for CtfReader {
     fn session(&self) -> &SessionInfo {
         &self.session
+    }
+
+    fn misfits(&self) -> Vec<Error> {
+        let error = |what: &String| Error::new(ErrorKind::InvalidData, what.as_str());
+        self.damages.iter().map(error).collect()
     }
 
     fn progress_bytes(&self) -> Option<(u64, u64)> {

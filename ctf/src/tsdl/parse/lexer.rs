@@ -43,10 +43,15 @@ const MARKS: [&str; 22] = [
     "-", "@", "~", "&",
 ];
 
-/// Splits `text` into tokens; comments and directives (`#`) are left out.
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, TsdlError> {
-    let bytes = text.as_bytes();
+/// Splits `text` into tokens, up to what is none; comments and directives (`#`) are left out.
+pub(super) fn tokens(text: &str) -> (Vec<Placed>, Option<TsdlError>) {
     let mut out = Vec::new();
+    let damage = split(text, &mut out).err();
+    (out, damage)
+}
+
+fn split(text: &str, out: &mut Vec<Placed>) -> Result<(), TsdlError> {
+    let bytes = text.as_bytes();
     let mut line = 1u32;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -135,7 +140,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, TsdlError> {
             end: at,
         });
     }
-    Ok(out)
+    Ok(())
 }
 
 fn until(bytes: &[u8], end: &[u8]) -> Option<usize> {

@@ -41,12 +41,13 @@ impl TsdlError {
 
 type Result<T> = std::result::Result<T, TsdlError>;
 
-/// The trace class that a TSDL text describes.
+/// The trace class that a TSDL text describes; if the text ends early or becomes
+/// something else than text, by the blocks that are whole before.
 ///
 /// # Errors
-/// Where it is none, with the line.
-pub(crate) fn parse(text: &str) -> Result<TraceClass> {
-    let tokens = lexer::tokens(text)?;
+/// Where a block is none, with the line.
+pub(crate) fn parse_so_far(text: &str) -> Result<(TraceClass, Option<Cut>)> {
+    let (tokens, damage) = lexer::tokens(text);
     let mut parser = Parser {
         order: byte_order(&tokens)?,
         text,
@@ -56,10 +57,43 @@ pub(crate) fn parse(text: &str) -> Result<TraceClass> {
         scopes: vec![Scope::default()],
         trace: Draft::default(),
     };
+    let mut cut = damage.map(|reason| (parser.tokens.len(), reason));
     while parser.at < parser.tokens.len() {
-        parser.top_level()?;
+        let start = parser.at;
+        if let Err(e) = parser.top_level() {
+            if parser.is_whole_from(start) {
+                return Err(e);
+            }
+            let reason = cut.map_or(e, |(_, reason)| reason);
+            cut = Some((start, reason));
+            break;
+        }
     }
-    meaning::finish(parser)
+    let cut = cut.map(|(blocks_end, reason)| Cut {
+        whole_bytes: match blocks_end.checked_sub(1) {
+            Some(last) => parser.tokens.get(last).map_or(0, |t| t.end),
+            None => 0,
+        },
+        reason,
+    });
+    meaning::finish(parser).map(|trace| (trace, cut))
+}
+
+/// What is behind the whole blocks of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// This much of it is whole blocks.
+    pub(crate) whole_bytes: usize,
+    /// What is wrong there.
+    pub(crate) reason: TsdlError,
+}
+
+#[cfg(test)]
+fn parse(text: &str) -> Result<TraceClass> {
+    match parse_so_far(text)? {
+        (trace, None) => Ok(trace),
+        (_, Some(cut)) => Err(cut.reason),
+    }
 }
 
 /// The trace's byte order, which types need that stand before it.
@@ -139,6 +173,21 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
+    /// Whether the block that begins with that token ends before the text does.
+    fn is_whole_from(&self, start: usize) -> bool {
+        let mut depth = 0u32;
+        let rest = self.tokens.get(start..).unwrap_or_default();
+        rest.iter().any(|placed| {
+            match &placed.token {
+                Token::Mark("{") => depth += 1,
+                Token::Mark("}") => depth = depth.saturating_sub(1),
+                Token::Mark(";") if depth == 0 => return true,
+                _ => {}
+            }
+            false
+        })
+    }
+
     fn line(&self) -> u32 {
         let at = self.at.min(self.tokens.len().saturating_sub(1));
         self.tokens.get(at).map_or(1, |t| t.line)

@@ -60,3 +60,29 @@ fn metadata_that_would_grow_without_bound_is_refused() {
     let deep = "struct {".repeat(10_000);
     assert!(parse(&deep).unwrap_err().reason.contains("braces"));
 }
+
+#[test]
+fn a_text_that_is_cut_describes_what_is_whole() {
+    let text = "trace { major = 1; minor = 8; byte_order = le; };
+         stream { id = 0; };
+         event { name = \"a\"; id = 0; fields := struct { string s; }; };
+         event { name = \"b\"; id = 1; fields := struct { string s; }; };\n";
+    let whole = parse(text).unwrap();
+    let second = text.find("event { name = \"b\"").unwrap();
+    for len in second + 1..text.trim_end().len() - 1 {
+        let (trace, cut) = parse_so_far(&text[..len]).unwrap();
+        let cut = cut.unwrap();
+        assert_eq!(cut.whole_bytes, text[..second].trim_end().len(), "{len}");
+        assert_eq!(cut.reason.line, 4, "{len}");
+        let [event] = trace.streams[0].events.as_slice() else {
+            panic!("{len}: {:?}", trace.streams[0].events);
+        };
+        let expected = &whole.streams[0].events[0];
+        assert_eq!(
+            (&event.name, &event.fields),
+            (&expected.name, &expected.fields)
+        );
+    }
+    // What is wrong within a whole block is wrong.
+    assert!(parse_so_far(&text.replace("string s", "nothing s")).is_err());
+}
