@@ -37,6 +37,11 @@ pub trait Sink {
         Ok(())
     }
 
+    /// Nothing more comes for the moment: whoever looks on should see what came so far.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Nothing more comes: complete the output.
     fn finish(&mut self) -> Result<()> {
         Ok(())

@@ -4,12 +4,14 @@ use super::selection::SelectionArgs;
 use super::transfer_progress::TransferProgress;
 use super::usage;
 use crate::convert::{
-    Format, OutputOptions, Selected, Target, create_output, kernel_symbols, open_input, transfer,
+    Format, OutputOptions, Selected, Target, create_output, kernel_symbols, live_url, open_input,
+    open_live, transfer,
 };
 use crate::report::Kallsyms;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_ftrace::file::{Compression, TraceDatOptions};
+use kstrace_lttng::live::Beginning;
 use kstrace_perf::file::PerfVersion;
 use kstrace_schema::{ConversionReport, FileInput, FileOutput};
 use std::path::{Path, PathBuf};
@@ -182,4 +184,47 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     }
     let mut selected = Selected::new(output.as_mut(), selection);
     writing.carry(input.as_mut(), &name, &mut selected, format)
+}
+
+/// Records a session of a relay daemon until it ends, or until a signal comes.
+///
+/// # Errors
+/// When the relay daemon cannot be reached, or the output not be written.
+pub(super) fn record_from(
+    url: &Path,
+    output: &Path,
+    quiet: bool,
+    fail_on_loss: bool,
+) -> Result<ExitCode> {
+    let url = live_url(url).ok_or_else(|| {
+        let text = url.display();
+        usage(format!(
+            "'{text}' is no URL of a relay daemon: wanted is net://HOST"
+        ))
+    })??;
+    let mut input = open_live(&url, Beginning::Oldest)?;
+    let options = OutputOptions::default();
+    let target = Target::of(output);
+    let mut sink = create_output(Format::Native, &target, options)
+        .with_context(|| format!("cannot write {}", target.shown()))?;
+    let outcome = transfer(input.as_mut(), sink.as_mut(), &mut |_, _| {})
+        .with_context(|| format!("recording {url}"))?;
+    for damage in &outcome.damage {
+        eprintln!("kstrace: {damage:?}");
+    }
+    let report = sink.report();
+    if !quiet {
+        let shown = target.shown();
+        eprintln!(
+            "kstrace: {} records in {shown}, {} lost",
+            report.kept, report.lost
+        );
+    }
+    Ok(
+        match (outcome.damage.is_empty(), fail_on_loss && report.lost > 0) {
+            (false, _) => ExitCode::FAILURE,
+            (true, true) => ExitCode::from(3),
+            (true, false) => ExitCode::SUCCESS,
+        },
+    )
 }

@@ -5,6 +5,7 @@ mod doctor;
 mod events;
 mod info;
 mod list;
+mod live;
 mod merge;
 mod output;
 mod perf;
@@ -43,6 +44,13 @@ const VERBS: &[Verb] = &[
                 .about("Show a trace as one timeline, in text or JSON Lines")
         },
         run: report::run,
+    },
+    Verb {
+        command: || {
+            live::LiveArgs::augment_args(Command::new("live"))
+                .about("Follow a session of LTTng's relay daemon or of kstraced, or list them")
+        },
+        run: live::run,
     },
     Verb {
         command: || {

@@ -75,6 +75,10 @@ pub(super) struct RecordArgs {
     /// The trace to write
     #[arg(short, long, value_name = "DIR", default_value = "trace.kst")]
     output: PathBuf,
+    /// Record what a session of a relay daemon has had and still gets, until it ends:
+    /// net://HOST[:PORT]/host/TRACED_HOST/SESSION
+    #[arg(long, value_name = "URL", conflicts_with_all = ["event", "all_cpus", "pid", "cpu", "duration", "command"])]
+    from: Option<PathBuf>,
     /// Stop after so long: 10, 500ms, 2m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
@@ -116,6 +120,9 @@ enum End {
 /// When recording cannot begin, or fails on the way (a full disk).
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = RecordArgs::from_arg_matches(matches)?;
+    if let Some(url) = &args.from {
+        return super::convert::record_from(url, &args.output, args.quiet, args.fail_on_loss);
+    }
     let mut request = request_of(&args, matches)?;
     if args.dry_run {
         // The pid of the command to come is not part of the plan.

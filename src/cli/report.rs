@@ -5,7 +5,7 @@ use crate::report::{Column, CpuList, Filter, OutputFormat, Report, ReportOptions
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, FromArgMatches};
 use kstrace_ctf::{TraceReader, TraceState, is_kstrace_trace};
-use kstrace_schema::ErrorKind;
+use kstrace_schema::{ErrorKind, FileInput};
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,9 +13,17 @@ use std::process::ExitCode;
 /// Show a trace.
 #[derive(Args, Debug)]
 pub(super) struct ReportArgs {
-    /// The trace: a kstrace or CTF directory, perf.data, trace.dat; - is standard input
+    /// The trace: a kstrace or CTF directory, perf.data, trace.dat; - is standard input,
+    /// net://HOST/host/TRACED_HOST/SESSION a session of a relay daemon's
     #[arg(value_name = "IN", default_value = "trace.kst")]
     input: PathBuf,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// What is shown, and how.
+#[derive(Args, Debug)]
+pub(super) struct ShowArgs {
     /// What to show of each record, in this order: time, cpu, comm, tid, pid, event, source, text,
     /// stack, and names of fields (native or canonical)
     #[arg(short = 'F', long, value_name = "LIST")]
@@ -52,7 +60,7 @@ pub(super) struct ReportArgs {
     limit: Option<u64>,
 }
 
-impl ReportArgs {
+impl ShowArgs {
     fn options(&self) -> Result<ReportOptions> {
         Ok(ReportOptions {
             format: if self.json {
@@ -83,15 +91,23 @@ impl ReportArgs {
 /// damaged half-way is shown up to there, and the status is 1.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let args = ReportArgs::from_arg_matches(matches)?;
-    let options = args.options()?;
     let shown = args.input.display();
     let mut input = open_input(&args.input).with_context(|| format!("cannot read {shown}"))?;
+    show(input.as_mut(), &args.input, &args.show)
+}
 
+/// Shows an input on standard output.
+///
+/// # Errors
+/// When it cannot be written, or the options make no sense.
+pub(super) fn show(input: &mut dyn FileInput, path: &Path, args: &ShowArgs) -> Result<ExitCode> {
+    let options = args.options()?;
+    let shown = path.display();
     let kernel = kernel_symbols(input.session());
     let wants_symbols = options.symbols;
     // Standard output of Rust writes line by line; the report has a buffer of its own.
     let mut report = Report::new(Unbuffered::new()?, options, kernel);
-    let outcome = match transfer(input.as_mut(), &mut report, &mut |_, _| {}) {
+    let outcome = match transfer(input, &mut report, &mut |_, _| {}) {
         Err(e) if e.kind() == ErrorKind::ReceiverGone => return Ok(ExitCode::SUCCESS),
         outcome => outcome.with_context(|| format!("cannot report {shown}"))?,
     };
@@ -108,7 +124,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode> {
         let (n, s) = (report.lost(), if report.lost() == 1 { "" } else { "s" });
         eprintln!("kstrace: {n} event{s} lost, see kstrace info {shown}");
     }
-    if stdout().is_terminal() && is_being_recorded(&args.input) {
+    if stdout().is_terminal() && is_being_recorded(path) {
         eprintln!("kstrace: {shown} is being recorded, or its recorder was killed");
     }
     Ok(if damaged {

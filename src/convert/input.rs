@@ -1,8 +1,10 @@
 //! Recognising a trace by its content, and opening it.
 
 use super::format::Format;
+use super::live::{live_url, open_live};
 use kstrace_ctf::{CtfReader, TraceReader, is_kstrace_trace};
 use kstrace_ftrace::file::TraceDatReader;
+use kstrace_lttng::live::Beginning;
 use kstrace_perf::file::{PerfDataReader, ReadOptions};
 use kstrace_schema::{Error, ErrorKind, FileInput, Result, ResultExt};
 use std::fs::{self, File};
@@ -46,13 +48,17 @@ pub fn recognise(path: &Path) -> Result<Format> {
     of_head(&head[..len], &path.display().to_string())
 }
 
-/// Opens a trace of any form that can be read; `-` is standard input.
+/// Opens a trace of any form that can be read; `-` is standard input, `net://` a session of a
+/// relay daemon, from its beginning.
 ///
 /// # Errors
 /// When it is none that can be read, or what describes it is damaged.
 pub fn open_input(path: &Path) -> Result<Box<dyn FileInput>> {
     if path.as_os_str() == "-" {
         return open_stream(io::stdin(), "standard input");
+    }
+    if let Some(url) = live_url(path) {
+        return open_live(&url?, Beginning::Oldest);
     }
     let special = fs::metadata(path)
         .context(|| format!("cannot read {}", path.display()))

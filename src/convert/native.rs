@@ -9,10 +9,13 @@ use kstrace_schema::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// Room of a packet.
 const PACKET_BYTES: usize = 256 << 10;
+/// Packets are ended before they are full no more often.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Ids of kstrace's own classes where the input has none: from the end, out of the way of its own.
 const OWN_LOST: ClassId = ClassId(u16::MAX - 1);
 const OWN_CLOCK_PAIR: ClassId = ClassId(u16::MAX - 2);
@@ -41,6 +44,8 @@ pub struct NativeSink {
     clock_pair: Option<ClassId>,
     names: Vec<Option<Arc<EventRecordClass>>>,
     report: ConversionReport,
+    /// When packets were last ended before they were full.
+    flushed: Instant,
 }
 
 #[derive(Debug)]
@@ -65,6 +70,7 @@ impl NativeSink {
             clock_pair: None,
             names: Vec::new(),
             report: ConversionReport::default(),
+            flushed: Instant::now(),
         }
     }
 
@@ -260,6 +266,21 @@ impl Sink for NativeSink {
             time,
             ClockPairPayload::from(pair).as_bytes(),
         )
+    }
+
+    /// What came so far can be read; but small packets are dear.
+    fn flush(&mut self) -> Result<()> {
+        if self.flushed.elapsed() < FLUSH_EVERY {
+            return Ok(());
+        }
+        for index in 0..self.lanes.len() {
+            let builder = self.lanes[index].as_ref().map(|l| &l.builder);
+            if builder.is_some_and(|b| !b.is_empty() && !b.is_at_one_time()) {
+                self.write_packet(index)?;
+            }
+        }
+        self.flushed = Instant::now();
+        Ok(())
     }
 
     fn account(&mut self, account: &HopAccount) -> Result<()> {

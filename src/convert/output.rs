@@ -206,6 +206,10 @@ impl Sink for InFile {
         self.inner.account(account)
     }
 
+    fn flush(&mut self) -> Result<()> {
+        self.inner.flush()
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.inner.finish()?;
         self.pending.as_mut().map_or(Ok(()), PendingFile::complete)

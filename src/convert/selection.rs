@@ -184,6 +184,10 @@ impl Sink for Selected<'_> {
         self.inner.account(account)
     }
 
+    fn flush(&mut self) -> Result<()> {
+        self.inner.flush()
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.inner.finish()
     }

@@ -341,8 +341,12 @@ impl<W: Write> Sink for Report<W> {
         self.show_loss(lost.end, lost)
     }
 
+    fn flush(&mut self) -> Result<()> {
+        Report::flush(self)
+    }
+
     fn finish(&mut self) -> Result<()> {
-        self.flush()
+        Report::flush(self)
     }
 }
 

@@ -5,6 +5,7 @@ mod daemon;
 mod hostile;
 mod interface;
 mod lifecycle;
+mod live_in;
 mod lttng_live;
 mod peers;
 mod raw;

@@ -46,7 +46,7 @@ pub(crate) fn offset_ns(clock: &ClockClass) -> i128 {
 }
 
 /// Whether two clock classes are one clock.
-fn same(a: &ClockClass, b: &ClockClass) -> bool {
+pub(super) fn same(a: &ClockClass, b: &ClockClass) -> bool {
     a.uuid.is_some() && a.uuid == b.uuid && a.frequency_hz == b.frequency_hz
 }
 

@@ -1,13 +1,14 @@
 //! Packets that are handed over in memory, with metadata that grow: what a tracer at work gives.
 
-use super::clock::ClockMap;
-use super::describe::key;
+use super::clock::{ClockMap, offset_ns, same, session_clock};
+use super::describe::{self, key};
 use super::plan::Shared;
 use super::reader::{plan_of, probe};
 use super::stream::{CtfStream, Progress, TracePlan};
+use crate::ir::ClockClass;
 use kstrace_schema::{
-    ClassId, ClassRegistry, Cpu, Error, ErrorKind, EventRecordClass, LossReason, RecordStream,
-    Result, SessionTime, Sink, SourceId,
+    Capture, ClassId, ClassRegistry, Cpu, Error, ErrorKind, EventRecordClass, LossReason,
+    RecordStream, Result, SessionInfo, SessionTime, Sink, SourceId,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +24,16 @@ pub struct FedTrace {
     /// Classes by their ids of stream and event.
     known: HashMap<(Option<u64>, Option<u64>), ClassId>,
     clock_names: Vec<String>,
+    clocks: Vec<ClockMap>,
+    times: Times,
+}
+
+/// What readings of the trace's clocks become.
+enum Times {
+    /// Session time as they are, in nanoseconds.
+    AsTheyAre,
+    /// Time on this clock, or since this many ns after 1970.
+    Since(Option<Box<ClockClass>>, i128),
 }
 
 impl fmt::Debug for FedTrace {
@@ -41,6 +52,15 @@ impl FedTrace {
     /// # Errors
     /// Metadata that cannot be parsed, or that say what cannot be; no class id left.
     pub fn new(text: &str, source: SourceId, registry: Arc<ClassRegistry>) -> Result<FedTrace> {
+        Self::with_times(text, source, registry, Times::AsTheyAre)
+    }
+
+    fn with_times(
+        text: &str,
+        source: SourceId,
+        registry: Arc<ClassRegistry>,
+        times: Times,
+    ) -> Result<FedTrace> {
         let mut trace = FedTrace {
             source,
             registry,
@@ -54,9 +74,63 @@ impl FedTrace {
             classes: Vec::new(),
             known: HashMap::new(),
             clock_names: Vec::new(),
+            clocks: Vec::new(),
+            times,
         };
         trace.grow(text)?;
         Ok(trace)
+    }
+
+    /// A session of another machine's or another tracer's, of which this is the first trace:
+    /// what its metadata so far say of both. `None` while they describe no stream.
+    ///
+    /// # Errors
+    /// As [`new`](FedTrace::new).
+    pub fn begin_session(
+        text: &str,
+        source: SourceId,
+        registry: Arc<ClassRegistry>,
+    ) -> Result<Option<(SessionInfo, FedTrace)>> {
+        let (class, _) = crate::metadata_so_far(text)?;
+        if class.streams.is_empty() {
+            return Ok(None);
+        }
+        let (clock, _) = session_clock(&[&class])?;
+        let mut info = describe::source(&class, source, "", text);
+        // There may be other traces in it, and the metadata will grow.
+        info.attributes.remove(key::METADATA);
+        info.attributes.remove(key::PATH);
+        let times = Times::Since(
+            class.clocks.first().cloned().map(Box::new),
+            clock.offset_to_realtime_ns.into(),
+        );
+        let session = SessionInfo {
+            uuid: describe::session_uuid(Some(&class), text),
+            clock,
+            host: describe::host(&[&class]),
+            capture: Capture::default(),
+            sources: vec![info],
+        };
+        let trace = Self::with_times(text, source, registry, times)?;
+        Ok(Some((session, trace)))
+    }
+
+    /// A further trace of the session that this one began, with its own metadata.
+    ///
+    /// # Errors
+    /// As [`new`](FedTrace::new).
+    pub fn further(&self, text: &str) -> Result<FedTrace> {
+        let times = match &self.times {
+            Times::AsTheyAre => Times::AsTheyAre,
+            Times::Since(clock, base_ns) => Times::Since(clock.clone(), *base_ns),
+        };
+        Self::with_times(text, self.source, Arc::clone(&self.registry), times)
+    }
+
+    /// A reading of the trace's clock, the first if it has several, as session time.
+    pub fn time_of(&self, reading: u64) -> SessionTime {
+        let clock = self.clocks.first().copied().unwrap_or(ClockMap::NONE);
+        SessionTime::from_ns(clock.ns(reading))
     }
 
     /// The metadata have grown to `text`. Says how many classes are new: the last of
@@ -65,13 +139,14 @@ impl FedTrace {
     /// # Errors
     /// As [`new`](FedTrace::new); what was known before stays.
     pub fn grow(&mut self, text: &str) -> Result<usize> {
-        let trace = crate::metadata_class(text)?;
+        // They are given out as they come: what of the last block is not there yet, comes.
+        let (trace, _) = crate::metadata_so_far(text)?;
         let clocks: Vec<ClockMap> = trace
             .clocks
             .iter()
             .map(|clock| ClockMap {
                 frequency_hz: clock.frequency_hz,
-                shift_ns: 0,
+                shift_ns: self.times.shift_ns(clock),
             })
             .collect();
         let before = self.classes.len();
@@ -93,6 +168,7 @@ impl FedTrace {
                 .map_err(|e| e.context(format!("metadata: stream {}", stream.id)))?;
             streams.insert(stream.id, Arc::new(plan));
         }
+        self.clocks = clocks;
         self.clock_names = trace.clocks.iter().map(|c| c.name.clone()).collect();
         self.plan = Arc::new(TracePlan {
             source: self.source,
@@ -137,6 +213,20 @@ impl FedTrace {
                 )
             })?;
         Ok(FedStream { inner })
+    }
+}
+
+impl Times {
+    fn shift_ns(&self, clock: &ClockClass) -> u64 {
+        let Times::Since(first, base_ns) = self else {
+            return 0;
+        };
+        let origin = match first {
+            // One clock, whatever each trace measured its origin to be.
+            Some(first) if same(first, clock) => first,
+            _ => clock,
+        };
+        u64::try_from(offset_ns(origin) - base_ns).unwrap_or(0)
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) mod command {
 
 /// `LTTNG_VIEWER_FLAG_NEW_METADATA`: to be fetched before the packet is read.
 pub(super) const FLAG_NEW_METADATA: u32 = 1;
+/// `LTTNG_VIEWER_FLAG_NEW_STREAM`: to be asked for before the packet is read.
+pub(super) const FLAG_NEW_STREAM: u32 = 2;
 /// `LTTNG_VIEWER_SEEK_BEGINNING`.
 pub(super) const SEEK_BEGINNING: u32 = 1;
 /// `LTTNG_VIEWER_SEEK_LAST`.
@@ -35,6 +37,7 @@ pub(super) mod attach {
     pub(in crate::live) const OK: u32 = 1;
     pub(in crate::live) const ALREADY: u32 = 2;
     pub(in crate::live) const UNKNOWN: u32 = 3;
+    pub(in crate::live) const NOT_LIVE: u32 = 4;
     pub(in crate::live) const SEEK_ERROR: u32 = 5;
     pub(in crate::live) const NO_SESSION: u32 = 6;
 }
@@ -46,12 +49,15 @@ pub(super) mod next_index {
     pub(in crate::live) const HUP: u32 = 3;
     pub(in crate::live) const ERROR: u32 = 4;
     pub(in crate::live) const INACTIVE: u32 = 5;
+    pub(in crate::live) const EOF: u32 = 6;
 }
 
 /// `enum lttng_viewer_get_packet_return_code`.
 pub(super) mod get_packet {
     pub(in crate::live) const OK: u32 = 1;
+    pub(in crate::live) const RETRY: u32 = 2;
     pub(in crate::live) const ERROR: u32 = 3;
+    pub(in crate::live) const EOF: u32 = 4;
 }
 
 /// `enum lttng_viewer_get_metadata_return_code`.
@@ -63,6 +69,7 @@ pub(super) mod get_metadata {
 
 /// `enum lttng_viewer_new_streams_return_code`.
 pub(super) mod new_streams {
+    pub(in crate::live) const OK: u32 = 1;
     pub(in crate::live) const NO_NEW: u32 = 2;
     pub(in crate::live) const ERROR: u32 = 3;
     pub(in crate::live) const HUP: u32 = 4;
@@ -175,6 +182,12 @@ pub(super) fn name<const N: usize>(text: &str) -> [u8; N] {
         *place = byte;
     }
     field
+}
+
+/// The text in a field of fixed length, up to its NUL.
+pub(super) fn text(field: &[u8]) -> String {
+    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+    String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
